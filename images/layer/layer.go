@@ -25,13 +25,13 @@ const (
 
 // Entry is one name in a layer.
 type Entry struct {
-	Path string      // clean, relative to the root, without a leading slash
+	Path string // clean, relative to the root, without a leading slash
 	Type Type
 	Mode fs.FileMode // permission bits with setuid, setgid and sticky as fs.FileMode has them
 	UID  int
 	GID  int
-	Link string      // target of a symlink (any text) or hard link (a Path in the same layer)
-	Size int64       // of a file, bytes
+	Link string                        // target of a symlink (any text) or hard link (a Path in the same layer)
+	Size int64                         // of a file, bytes
 	Open func() (io.ReadCloser, error) // content of a file; called once per write of the layer
 }
 

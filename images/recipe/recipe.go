@@ -125,10 +125,10 @@ type Config struct {
 
 // Input is one exact thing that went into an image, as the lock records it.
 type Input struct {
-	Kind    string `yaml:"kind"`              // go, deb, wheel, npm, file, toolchain, image
-	Name    string `yaml:"name"`              // package, module or path
+	Kind    string `yaml:"kind"` // go, deb, wheel, npm, file, toolchain, image
+	Name    string `yaml:"name"` // package, module or path
 	Version string `yaml:"version,omitempty"`
-	File    string `yaml:"file,omitempty"`    // file name, where the ecosystem has one
-	Size    int64  `yaml:"size,omitempty"`    // bytes, where it is known before the fetch
-	Hash    string `yaml:"hash"`              // sha256:<hex>, sha512-<base64> (npm) or h1:… (Go)
+	File    string `yaml:"file,omitempty"` // file name, where the ecosystem has one
+	Size    int64  `yaml:"size,omitempty"` // bytes, where it is known before the fetch
+	Hash    string `yaml:"hash"`           // sha256:<hex>, sha512-<base64> (npm) or h1:… (Go)
 }
