@@ -71,7 +71,8 @@ const maxNodes = 200_000
 
 // Decode reads the one YAML document in data into the struct that into points
 // to, by the yaml tags of its fields. The document is returned also where there
-// are problems, and is nil only where the text is not YAML.
+// are problems, with what could be read, and is nil only where the text is not
+// YAML.
 func Decode(file string, data []byte, into any) (*Document, Problems) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var root yaml.Node
@@ -91,6 +92,9 @@ func Decode(file string, data []byte, into any) (*Document, Problems) {
 	w := walker{doc: doc}
 	w.walk(doc.root, reflect.TypeOf(into).Elem(), "")
 	if len(w.problems) > 0 {
+		// What is right is read all the same, so that the caller's own checks
+		// find the rest of what is wrong; this one's error says nothing new.
+		_ = doc.root.Decode(into)
 		return doc, w.problems
 	}
 	if err := doc.root.Decode(into); err != nil {
@@ -123,6 +127,37 @@ func (d *Document) At(text string, path ...any) Problem {
 		node = next
 	}
 	return d.problem(node, text)
+}
+
+// Key is At for the key itself, not its value: a name that a person chose.
+func (d *Document) Key(text string, path ...any) Problem {
+	node := d.root
+	for i, part := range path {
+		next := child(node, part)
+		if next == nil {
+			break
+		}
+		if i == len(path)-1 {
+			for j := 0; j+1 < len(node.Content); j += 2 {
+				if node.Content[j+1] == next {
+					next = node.Content[j]
+				}
+			}
+		}
+		node = next
+	}
+	return d.problem(node, text)
+}
+
+// Has reports whether path leads to a value, be it null.
+func (d *Document) Has(path ...any) bool {
+	node := d.root
+	for _, part := range path {
+		if node = child(node, part); node == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *Document) problem(n *yaml.Node, text string) Problem {

@@ -64,8 +64,21 @@ func TestAtNamesTheNearestPlace(t *testing.T) {
 	require.Equal(t, "f.yaml:4:11: no", doc.At("no", "items", 1, "kind").String())
 	require.Equal(t, "f.yaml:4:5: no", doc.At("no", "items", 1, "other").String())
 	require.Equal(t, "f.yaml:1:1: no", doc.At("no", "other").String())
+	require.Equal(t, "f.yaml:4:5: no", doc.Key("no", "items", 1, "kind").String())
+	require.Equal(t, "f.yaml:2:1: no", doc.Key("no", "items").String())
+	require.Equal(t, "f.yaml:1:1: no", doc.Key("no", "other").String())
+	require.True(t, doc.Has("items", 1, "kind"))
+	require.False(t, doc.Has("items", 2))
 	sorted := strictyaml.Problems{doc.At("b", "items", 1, "kind"), doc.At("a", "name")}
 	require.EqualError(t, sorted.Err(), "f.yaml:1:7: a\nf.yaml:4:11: b")
+}
+
+func TestWhatIsRightIsReadBesideProblems(t *testing.T) {
+	t.Parallel()
+	var into sample
+	_, problems := strictyaml.Decode("f.yaml", []byte("nam: a\nname: b\ncount: many\nitems: [{kind: x}]\n"), &into)
+	require.Len(t, problems, 2)
+	require.Equal(t, sample{Name: "b", Items: []item{{Kind: "x"}}}, into)
 }
 
 func TestNearest(t *testing.T) {
