@@ -63,20 +63,24 @@ type Debian struct {
 	Only bool `yaml:"only,omitempty"`
 	// Refuse names packages that must not be taken to satisfy a dependency.
 	Refuse  []string `yaml:"refuse,omitempty"`
-	Exclude []string `yaml:"exclude,omitempty"` // path globs left out; ** crosses folders
+	Exclude []string `yaml:"exclude,omitempty"` // globs of absolute paths (under /usr where merged) left out; ** crosses folders, a leading ! takes back in
 	Steps   []File   `yaml:"steps,omitempty"`   // what maintainer scripts would have made
 	// Accounts makes /etc/passwd, group and shadow from base-passwd's masters and the packages' sysusers.d.
 	Accounts bool `yaml:"accounts,omitempty"`
+	// CABundle writes /etc/ssl/certs/ca-certificates.crt from the certificates in
+	// /usr/share/ca-certificates, as ca-certificates' own script would.
+	CABundle bool `yaml:"caBundle,omitempty"`
 	// Status writes /var/lib/dpkg/status for the packages of this layer and those of lower Debian layers.
 	Status bool `yaml:"status,omitempty"`
 }
 
 // Wheels unpacks Python wheels, by hash, in the layout of a virtual environment.
 type Wheels struct {
-	Lock    string   `yaml:"lock"`   // file of the recipe's folder, see images/wheels
+	Lock    string   `yaml:"lock"`   // file of the recipe's folder, see images/source/wheels
 	Python  string   `yaml:"python"` // exact version that the lock was made for: 3.11.2
 	Prefix  string   `yaml:"prefix"` // absolute: /opt/venv
-	Exclude []string `yaml:"exclude,omitempty"`
+	Exclude []string `yaml:"exclude,omitempty"` // path globs below Prefix left out; ** crosses folders
+	Only    []string `yaml:"only,omitempty"`    // path globs below Prefix that alone are taken; all where empty
 }
 
 // NPM unpacks npm packages as node_modules, by the integrity in a package-lock.json.
