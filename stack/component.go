@@ -84,6 +84,9 @@ type Certificate struct {
 	Namespace string   `yaml:"namespace,omitempty"` // the component's, when empty
 	Service   string   `yaml:"service,omitempty"`   // the Service it is served behind; gives its DNS names
 	DNSNames  []string `yaml:"dnsNames,omitempty"`  // more names
+	// Authority is the common name of the authority's certificate; some
+	// programs check it. Empty: "kfdev <secret>".
+	Authority string `yaml:"authority,omitempty"`
 	// Inject names the objects (kind/name) that get the authority's certificate
 	// as caBundle: webhook configurations, CustomResourceDefinitions with a
 	// conversion webhook, APIServices.
@@ -141,6 +144,7 @@ type Open struct {
 	Service   string `yaml:"service"`
 	Namespace string `yaml:"namespace,omitempty"` // the component's, when empty
 	Port      int    `yaml:"port"`                // of the Service
+	Scheme    string `yaml:"scheme,omitempty"`    // http, when empty, or https
 	Path      string `yaml:"path,omitempty"`      // of the page: "/hub/"
 	// Secret and the keys in it are a login that is shown to the person; empty
 	// where none is needed.

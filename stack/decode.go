@@ -220,6 +220,9 @@ func (v *validator) open(c Component) {
 	if c.Open.Service == "" {
 		v.bad("service is missing", "open")
 	}
+	if !slices.Contains([]string{"", "http", "https"}, c.Open.Scheme) {
+		v.bad("scheme is http or https", "open", "scheme")
+	}
 	if c.Open.Port < 1 || c.Open.Port > 65535 {
 		v.bad("port is 1 to 65535", "open", "port")
 	}
