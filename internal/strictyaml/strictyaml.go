@@ -149,7 +149,7 @@ func (d *Document) Key(text string, path ...any) Problem {
 	return d.problem(node, text)
 }
 
-// Has reports whether path leads to a value, be it null.
+// Has reports whether path leads to a value; null is none.
 func (d *Document) Has(path ...any) bool {
 	node := d.root
 	for _, part := range path {
@@ -157,7 +157,7 @@ func (d *Document) Has(path ...any) bool {
 			return false
 		}
 	}
-	return true
+	return node.Kind != yaml.ScalarNode || node.Tag != "!!null"
 }
 
 func (d *Document) problem(n *yaml.Node, text string) Problem {

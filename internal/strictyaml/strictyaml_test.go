@@ -59,7 +59,7 @@ func TestDecode(t *testing.T) {
 func TestAtNamesTheNearestPlace(t *testing.T) {
 	t.Parallel()
 	var into sample
-	doc, problems := strictyaml.Decode("f.yaml", []byte("name: a\nitems:\n  - kind: x\n  - kind: y\n"), &into)
+	doc, problems := strictyaml.Decode("f.yaml", []byte("name: a\nitems:\n  - kind: x\n  - kind: y\nfree:\n"), &into)
 	require.NoError(t, problems.Err())
 	require.Equal(t, "f.yaml:4:11: no", doc.At("no", "items", 1, "kind").String())
 	require.Equal(t, "f.yaml:4:5: no", doc.At("no", "items", 1, "other").String())
@@ -69,6 +69,7 @@ func TestAtNamesTheNearestPlace(t *testing.T) {
 	require.Equal(t, "f.yaml:1:1: no", doc.Key("no", "other").String())
 	require.True(t, doc.Has("items", 1, "kind"))
 	require.False(t, doc.Has("items", 2))
+	require.False(t, doc.Has("free"))
 	sorted := strictyaml.Problems{doc.At("b", "items", 1, "kind"), doc.At("a", "name")}
 	require.EqualError(t, sorted.Err(), "f.yaml:1:7: a\nf.yaml:4:11: b")
 }
