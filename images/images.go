@@ -34,7 +34,7 @@ func ParseRef(s string) (Ref, error) {
 	if !ok || repository == "" {
 		return Ref{}, fmt.Errorf("%q is not repository@digest", s)
 	}
-	if strings.Contains(repository[strings.LastIndex(repository, "/")+1:], ":") && strings.Contains(repository, "/") {
+	if strings.Contains(repository[strings.LastIndex(repository, "/")+1:], ":") {
 		return Ref{}, fmt.Errorf("%q has a tag; only repository@digest is taken", s)
 	}
 	hash, err := v1.NewHash(digest)
