@@ -1,0 +1,153 @@
+package debian
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kfdev/kfdev/images/recipe"
+	"github.com/kfdev/kfdev/images/source"
+	"github.com/kfdev/kfdev/images/source/debian/apt"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+)
+
+// Fetch has every package in the store, checked against its hash. What is
+// there already is not asked for. A version that the archive no longer has is
+// a fault of kind NotFound that names it and the ways out.
+func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (err error) {
+	var absent []recipe.Input
+	var total int64
+	for _, in := range inputs {
+		ok, err := m.store.Has(ctx, in.Hash)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			absent = append(absent, in)
+			total += in.Size
+		}
+	}
+	if len(absent) == 0 {
+		return nil
+	}
+	archive := m.archive(spec.Layer.Debian.Suite)
+	packages, err := m.locate(ctx, archive, spec, absent)
+	if err != nil {
+		return err
+	}
+	task := progress.Start(m.sink, "images/fetch/"+spec.Recipe+"/debian",
+		fmt.Sprintf("%d Debian packages for %s", len(absent), spec.Recipe), total, progress.Bytes)
+	defer func() { task.End(err) }()
+	err = m.download(ctx, archive, absent, packages, task)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// The index may have been older than the archive behind it.
+	if _, refreshErr := archive.Refresh(ctx, 0); refreshErr != nil {
+		return errors.Join(err, refreshErr)
+	}
+	if packages, locateErr := m.locate(ctx, archive, spec, absent); locateErr != nil {
+		return locateErr
+	} else if err = m.download(ctx, archive, absent, packages, task); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (m *Maker) download(ctx context.Context, archive *apt.Archive, inputs []recipe.Input, packages []apt.Package, task *progress.Task) (err error) {
+	parent, err := m.scratch()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(parent, "debs-")
+	if err != nil {
+		return &fault.Error{Op: "downloading Debian packages", Err: err}
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
+		return &fault.Error{Op: "downloading Debian packages", Err: err}
+	}
+	if err := archive.Download(ctx, packages, dir, task); err != nil {
+		return err
+	}
+	for i, in := range inputs {
+		if err := m.take(ctx, filepath.Join(dir, packages[i].File), in); err != nil {
+			return &fault.Error{Op: "checking Debian package", Subject: in.File, Err: err}
+		}
+	}
+	return nil
+}
+
+func (m *Maker) take(ctx context.Context, path string, in recipe.Input) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.store.Put(ctx, in.Hash, f), f.Close())
+}
+
+// locate finds each input in the archive's index by version and hash, in the
+// order given, with a new index where one is missing from that at hand.
+func (m *Maker) locate(ctx context.Context, archive *apt.Archive, spec source.LayerSpec, inputs []recipe.Input) ([]apt.Package, error) {
+	names := make([]string, 0, len(inputs))
+	for _, in := range inputs {
+		names = append(names, in.Name)
+	}
+	fresh, err := archive.Refresh(ctx, m.fresh)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		versions, err := archive.Versions(ctx, names)
+		if err != nil {
+			return nil, err
+		}
+		var packages []apt.Package
+		var gone []string
+		for _, in := range inputs {
+			p, ok := find(versions[in.Name], in)
+			if !ok {
+				gone = append(gone, vanished(in, versions[in.Name]))
+				continue
+			}
+			packages = append(packages, p)
+		}
+		if len(gone) == 0 {
+			return packages, nil
+		}
+		if fresh {
+			return nil, vanishedFault(spec, gone)
+		}
+		if fresh, err = archive.Refresh(ctx, 0); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func vanished(in recipe.Input, now []apt.Package) string {
+	var have []string
+	for _, p := range now {
+		text := p.Version
+		if p.Version == in.Version {
+			text += " with other content (sha256:" + p.SHA256 + ")"
+		}
+		have = append(have, text)
+	}
+	if len(have) == 0 {
+		return fmt.Sprintf("%s %s (the archive has no %s now)", in.Name, in.Version, in.Name)
+	}
+	return fmt.Sprintf("%s %s (the archive has %s now)", in.Name, in.Version, strings.Join(have, ", "))
+}
+
+func vanishedFault(spec source.LayerSpec, gone []string) error {
+	return &fault.Error{
+		Op: "finding the pinned Debian packages of", Subject: spec.Recipe, Kind: fault.NotFound,
+		Err: fmt.Errorf("no longer in Debian %s, and not in this machine's store: %s", spec.Layer.Debian.Suite, strings.Join(gone, "; ")),
+		Hint: "Debian drops superseded versions. Either bring the files from a machine whose kfdev store still has them, or load a bundle made from this lock, " +
+			"or move on to what the archive has now: kfdev lock --update " + spec.Recipe,
+	}
+}
