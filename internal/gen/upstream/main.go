@@ -28,7 +28,7 @@ func main() {
 	defer stop()
 	dirs := flag.Args()
 	if len(dirs) == 0 {
-		dirs = []string{"stack/catalog", "images/catalog"}
+		dirs = []string{"stack/catalog", "images/catalog", "images/catalog/node"}
 	}
 	for _, dir := range dirs {
 		if err := fill(ctx, dir, *record); err != nil {
