@@ -1,0 +1,177 @@
+// Package smoke proves that a component does its work: each test runs
+// something real on the cluster, in a namespace of its own, and cleans up.
+package smoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+)
+
+// The label and annotation of a namespace that a smoke test made.
+const (
+	TestLabel         = "kfdev.dev/smoke"         // the test's name
+	ExpiresAnnotation = "kfdev.dev/smoke-expires" // RFC 3339; past it, the next run of the test removes what is left
+)
+
+// Limit is how long a test may take in all.
+const Limit = 15 * time.Minute
+
+// cleanLimit is how long cleaning up may take, also after an interrupt.
+const cleanLimit = 90 * time.Second
+
+// Test is one smoke test. It makes whatever it needs in env.Namespace, which
+// is removed with all that is in it; what it makes elsewhere it removes itself.
+type Test interface {
+	// Name is what component files and the command line call it: "tfjob".
+	Name() string
+	// Run does it. The result holds what was done so far also when it fails.
+	Run(ctx context.Context, env Env) (Result, error)
+}
+
+// Forward opens a local address that leads to a port of a service. Its close
+// function ends it.
+type Forward func(ctx context.Context, namespace, service string, port int) (address string, end func(), err error)
+
+// Env is what a test runs in.
+type Env struct {
+	Kube    kubernetes.Interface
+	Dynamic dynamic.Interface
+	Forward Forward
+	// Component is the namespace that the component under test lives in.
+	Component string
+	// Namespace is the test's own; Run makes it.
+	Namespace string
+	// Images are the component's images by the names its file gives them.
+	Images map[string]images.Ref
+	Sink   progress.Sink
+}
+
+// Image returns the image that the component calls name, as a pod names it.
+func (e Env) Image(name string) (string, error) {
+	ref, ok := e.Images[name]
+	if !ok {
+		return "", &fault.Error{Op: "looking for an image of the smoke test", Subject: name, Kind: fault.NotFound,
+			Hint: "run `kfdev lock`", Err: errors.New("the lock has none of that name")}
+	}
+	return ref.String(), nil
+}
+
+// Connect returns an Env with clients for config; the caller fills in the rest.
+func Connect(config *rest.Config) (Env, error) {
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return Env{}, fmt.Errorf("making a client of the cluster: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return Env{}, fmt.Errorf("making a client of the cluster: %w", err)
+	}
+	return Env{Kube: kube, Dynamic: dyn, Sink: progress.Discard}, nil
+}
+
+// Run runs a test in a namespace of its own, and removes that namespace at the
+// end, also when ctx was cancelled. A failure carries the last words of the
+// namespace's pods.
+func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, Limit)
+	defer cancel()
+	if err := removeExpired(ctx, env, test.Name()); err != nil {
+		return Result{Name: test.Name()}, err
+	}
+	env.Namespace, err = makeNamespace(ctx, env, test.Name())
+	if err != nil {
+		return Result{Name: test.Name()}, err
+	}
+	defer func() {
+		fresh, done := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
+		defer done()
+		err = errors.Join(err, removeNamespace(fresh, env, env.Namespace))
+		result.Took = time.Since(start)
+	}()
+	result, err = test.Run(ctx, env)
+	result.Name = test.Name()
+	if err != nil {
+		fresh, done := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
+		defer done()
+		err = &fault.Error{Op: "running the smoke test", Subject: test.Name(), Err: withWords(err, LastWords(fresh, env.Kube, env.Namespace))}
+	}
+	return result, err
+}
+
+func makeNamespace(ctx context.Context, env Env, test string) (string, error) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		GenerateName: "kfdev-smoke-" + test + "-",
+		Labels:       map[string]string{TestLabel: test},
+		Annotations:  map[string]string{ExpiresAnnotation: time.Now().Add(Limit + cleanLimit).UTC().Format(time.RFC3339)},
+	}}
+	made, err := env.Kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+	if err != nil {
+		return "", &fault.Error{Op: "making a namespace for the smoke test", Subject: test, Err: err}
+	}
+	return made.Name, nil
+}
+
+// removeExpired removes what runs that were killed have left. A run that is
+// still going has not expired.
+func removeExpired(ctx context.Context, env Env, test string) error {
+	list, err := env.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: TestLabel + "=" + test})
+	if err != nil {
+		return &fault.Error{Op: "looking for what earlier smoke tests left", Subject: test, Err: err}
+	}
+	for _, ns := range list.Items {
+		expires, err := time.Parse(time.RFC3339, ns.Annotations[ExpiresAnnotation])
+		if err != nil || time.Now().Before(expires) || ns.DeletionTimestamp != nil {
+			continue
+		}
+		if err := removeNamespace(ctx, env, ns.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeNamespace deletes a namespace and waits until it is gone.
+func removeNamespace(ctx context.Context, env Env, name string) (err error) {
+	task := progress.Start(env.Sink, "verify/clean/"+name, "removing namespace "+name, 0, progress.None)
+	defer func() { task.End(err) }()
+	namespaces := env.Kube.CoreV1().Namespaces()
+	watcher, err := namespaces.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	if err != nil {
+		return leftBehind(name, err)
+	}
+	defer watcher.Stop()
+	if err := namespaces.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return leftBehind(name, err)
+	}
+	for {
+		if _, err := namespaces.Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+			return nil
+		}
+		select {
+		case _, ok := <-watcher.ResultChan():
+			if !ok {
+				return leftBehind(name, errors.New("the watch ended before it was gone"))
+			}
+		case <-ctx.Done():
+			return leftBehind(name, ctx.Err())
+		}
+	}
+}
+
+func leftBehind(name string, err error) error {
+	return &fault.Error{Op: "removing the smoke test's namespace", Subject: name, Hint: "kubectl delete namespace " + name, Err: err}
+}

@@ -1,0 +1,51 @@
+package smoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+)
+
+// Until watches the object name of a resource and calls done with each of its
+// states, until done says true or an error. The object's deletion is an error.
+func Until(ctx context.Context, dyn dynamic.Interface, resource schema.GroupVersionResource, namespace, name string,
+	done func(*unstructured.Unstructured) (bool, error),
+) error {
+	client := dyn.Resource(resource).Namespace(namespace)
+	selector := "metadata.name=" + name
+	list := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = selector
+			return client.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = selector
+			return client.Watch(ctx, o)
+		},
+	}, dyn)
+	_, err := watchtools.UntilWithSync(ctx, list, &unstructured.Unstructured{}, nil, func(e watch.Event) (bool, error) {
+		object, ok := e.Object.(*unstructured.Unstructured)
+		switch {
+		case e.Type == watch.Error:
+			return false, fmt.Errorf("watching %s: %v", name, e.Object)
+		case !ok || object.GetName() != name:
+			return false, nil
+		case e.Type == watch.Deleted:
+			return false, fmt.Errorf("%s was deleted while it was waited for", name)
+		}
+		return done(object)
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("waiting for %s: %w", name, errors.Join(context.Cause(ctx)))
+	}
+	return err
+}
