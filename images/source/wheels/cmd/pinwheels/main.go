@@ -106,7 +106,7 @@ func (p pinner) pin(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	data := lock.Marshal("Written by pinwheels from "+filepath.Base(file)+"; edit that file instead.")
+	data := lock.Marshal("Written by pinwheels from " + filepath.Base(file) + "; edit that file instead.")
 	if _, err := wheels.ParseLock(data); err != nil {
 		return err
 	}
