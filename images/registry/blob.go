@@ -60,7 +60,7 @@ func (d *download) open() error {
 	header := http.Header{}
 	want := []int{http.StatusOK}
 	if d.offset > 0 {
-		header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", d.offset, d.desc.Size-1)) // some know no open ranges
 		want = append(want, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	}
 	resp, err := d.c.do(ctx, d.repo, transport.PullScope, http.MethodGet, "blobs/"+d.desc.Digest.String(), header, want...)
