@@ -241,6 +241,7 @@ func (w *walker) mapping(n *yaml.Node, where string, visit func(key, value *yaml
 		return
 	}
 	seen := map[string]bool{}
+	once := make([]*yaml.Node, 0, len(n.Content))
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if seen[key.Value] {
@@ -248,8 +249,10 @@ func (w *walker) mapping(n *yaml.Node, where string, visit func(key, value *yaml
 			continue
 		}
 		seen[key.Value] = true
+		once = append(once, key, n.Content[i+1])
 		visit(key, n.Content[i+1])
 	}
+	n.Content = once // with a key twice, yaml would read nothing of the file
 }
 
 func (w *walker) field(t reflect.Type, key, value *yaml.Node, where string) {

@@ -77,8 +77,8 @@ func TestAtNamesTheNearestPlace(t *testing.T) {
 func TestWhatIsRightIsReadBesideProblems(t *testing.T) {
 	t.Parallel()
 	var into sample
-	_, problems := strictyaml.Decode("f.yaml", []byte("nam: a\nname: b\ncount: many\nitems: [{kind: x}]\n"), &into)
-	require.Len(t, problems, 2)
+	_, problems := strictyaml.Decode("f.yaml", []byte("nam: a\nname: b\ncount: many\nitems: [{kind: x}]\nname: c\n"), &into)
+	require.Len(t, problems, 3)
 	require.Equal(t, sample{Name: "b", Items: []item{{Kind: "x"}}}, into)
 }
 

@@ -1,0 +1,87 @@
+// Command schema writes the JSON Schema of kfdev.yaml from the Go types that
+// read it: names and whether they are required from the yaml tags, limits from
+// the jsonschema tags, descriptions from the comments. Run it at the root of
+// the repository: go run ./internal/gen/schema.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/kfdev/kfdev/envs/project"
+	"github.com/kfdev/kfdev/schema"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	data, err := generate()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join("schema", schema.FileName), data, 0o644)
+}
+
+// generate returns the schema. The sources are looked for below the working folder.
+func generate() ([]byte, error) {
+	r := jsonschema.Reflector{FieldNameTag: "yaml", Mapper: mapper}
+	if err := r.AddGoComments("github.com/kfdev/kfdev", "./envs/project", jsonschema.WithFullComment()); err != nil {
+		return nil, fmt.Errorf("reading the comments: %w", err)
+	}
+	s := r.Reflect(&project.Project{})
+	s.ID = "https://kfdev.dev/schemas/project.v1alpha1.json"
+	s.Title = "kfdev project"
+	for _, def := range s.Definitions {
+		allowNull(def)
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(s); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// mapper gives the types whose form is not that of their Go type.
+func mapper(t reflect.Type) *jsonschema.Schema {
+	if t == reflect.TypeFor[project.Value]() {
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	}
+	return nil
+}
+
+// allowNull lets every key that may be left out have no value too, as the
+// decoder does: a key whose children are all commented out is no error.
+func allowNull(def *jsonschema.Schema) {
+	required := map[string]bool{}
+	for _, name := range def.Required {
+		required[name] = true
+	}
+	for pair := def.Properties.Oldest(); pair != nil; pair = pair.Next() {
+		if items := pair.Value.AdditionalProperties; items != nil && len(items.OneOf) == 0 {
+			pair.Value.AdditionalProperties = orNull(items)
+		}
+		if !required[pair.Key] {
+			pair.Value = orNull(pair.Value)
+		}
+	}
+}
+
+func orNull(s *jsonschema.Schema) *jsonschema.Schema {
+	inner := *s
+	inner.Description = ""
+	return &jsonschema.Schema{Description: s.Description, OneOf: []*jsonschema.Schema{&inner, {Type: "null"}}}
+}
