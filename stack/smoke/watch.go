@@ -2,7 +2,6 @@ package smoke
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,7 +44,45 @@ func Until(ctx context.Context, dyn dynamic.Interface, resource schema.GroupVers
 		return done(object)
 	})
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("waiting for %s: %w", name, errors.Join(context.Cause(ctx)))
+		return fmt.Errorf("waiting for %s: %w", name, context.Cause(ctx))
 	}
 	return err
+}
+
+// Gone watches until no object of a resource that selector (labels) selects is
+// left in namespace. It says how many are left when ctx ends.
+func Gone(ctx context.Context, dyn dynamic.Interface, resource schema.GroupVersionResource, namespace, selector string) error {
+	client := dyn.Resource(resource).Namespace(namespace)
+	for {
+		left, err := client.List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			return fmt.Errorf("listing %s: %w", resource.Resource, err)
+		}
+		if len(left.Items) == 0 {
+			return nil
+		}
+		if err := untilDeletion(ctx, client, selector, left.GetResourceVersion()); err != nil {
+			return fmt.Errorf("waiting for %d %s of %s to go: %w", len(left.Items), resource.Resource, selector, err)
+		}
+	}
+}
+
+// untilDeletion returns when something was deleted since version, or when the
+// watch ended by itself, as watches do from time to time.
+func untilDeletion(ctx context.Context, client dynamic.ResourceInterface, selector, version string) error {
+	watcher, err := client.Watch(ctx, metav1.ListOptions{LabelSelector: selector, ResourceVersion: version})
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+	for {
+		select {
+		case event, ok := <-watcher.ResultChan():
+			if !ok || event.Type == watch.Deleted || event.Type == watch.Error {
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
