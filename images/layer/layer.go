@@ -36,9 +36,10 @@ type Entry struct {
 }
 
 // Tree gathers the entries of one layer. The zero Tree is empty and ready. It
-// is not safe for concurrent use.
+// is not safe for concurrent use. Whoever is done with it calls Close.
 type Tree struct {
 	entries map[string]Entry
+	release []func() error
 }
 
 // Add puts an entry in. The same folder may be added again (the last mode and
