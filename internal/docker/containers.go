@@ -29,6 +29,7 @@ type Container struct {
 	Labels   map[string]string
 	Running  bool
 	State    string                    // the daemon's word: created, running, exited, …
+	Started  time.Time                 // when it was last started; zero where it never was
 	ExitCode int                       // of one that has ended
 	Networks map[string]string         // network's name → address in it, empty while stopped
 	Ports    map[string]netip.AddrPort // "5000/tcp" → address on the host that it is asked to be bound to
@@ -65,6 +66,9 @@ func (c *Client) Container(ctx context.Context, name string) (Container, error) 
 	}
 	if got.State != nil {
 		out.Running, out.State, out.ExitCode = got.State.Running, got.State.Status, got.State.ExitCode
+		if at, err := time.Parse(time.RFC3339Nano, got.State.StartedAt); err == nil && at.Year() > 1 {
+			out.Started = at
+		}
 	}
 	if got.NetworkSettings != nil {
 		for name, endpoint := range got.NetworkSettings.Networks {

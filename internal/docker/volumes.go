@@ -42,9 +42,9 @@ func (c *Client) NetworkExists(ctx context.Context, name string) (bool, error) {
 	return slices.ContainsFunc(listed, func(n network.Summary) bool { return n.Name == name }), nil
 }
 
-// Connect puts a container into a network; one that is in it already is no
-// error.
-func (c *Client) Connect(ctx context.Context, networkName, containerName string) error {
+// Connect puts a container into a network, where it is found under its name and
+// the aliases too; one that is in it already is no error.
+func (c *Client) Connect(ctx context.Context, networkName, containerName string, aliases ...string) error {
 	got, err := c.Container(ctx, containerName)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (c *Client) Connect(ctx context.Context, networkName, containerName string)
 	if _, in := got.Networks[networkName]; in {
 		return nil
 	}
-	if err := c.api.NetworkConnect(ctx, networkName, got.ID, nil); err != nil {
+	if err := c.api.NetworkConnect(ctx, networkName, got.ID, &network.EndpointSettings{Aliases: aliases}); err != nil {
 		return c.fail("connecting "+containerName+" to the network", networkName, err)
 	}
 	return nil
