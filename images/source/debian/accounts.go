@@ -1,13 +1,21 @@
 package debian
 
 import (
+	"archive/tar"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kfdev/kfdev/images/layer"
+	"github.com/kfdev/kfdev/images/recipe"
+	"github.com/kfdev/kfdev/images/source"
+	"github.com/kfdev/kfdev/images/source/debian/deb"
 )
 
 const (
@@ -39,22 +47,23 @@ type directory struct {
 }
 
 // accounts returns /etc/passwd, group, shadow and gshadow, as base-passwd's
-// and systemd's programs would make them from the packages' own files, with
-// every password locked.
-func accounts(u *unpacker) ([]layer.Entry, error) {
+// and systemd's programs would make them from the packages' own files (this
+// layer's and those of the Debian layers below), with every password locked.
+func (m *Maker) accounts(ctx context.Context, spec source.LayerSpec, u *unpacker) ([]layer.Entry, error) {
+	files, err := m.accountFiles(ctx, spec, u)
+	if err != nil {
+		return nil, err
+	}
 	var d directory
-	if err := d.masters(u); err != nil {
+	if err := d.masters(files); err != nil {
 		return nil, err
 	}
 	var lines []sysuser
-	names := u.under(sysusers, ".conf")
-	slices.SortFunc(names, func(a, b string) int { return strings.Compare(path.Base(a), path.Base(b)) })
-	for _, name := range names {
-		text, err := u.text(name)
-		if err != nil {
-			return nil, err
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !strings.HasPrefix(name, sysusers+"/") {
+			continue
 		}
-		more, err := parseSysusers(string(text))
+		more, err := parseSysusers(string(files[name]))
 		if err != nil {
 			return nil, fmt.Errorf("/%s: %w", name, err)
 		}
@@ -66,21 +75,76 @@ func accounts(u *unpacker) ([]layer.Entry, error) {
 	return d.entries(), nil
 }
 
-func (d *directory) masters(u *unpacker) error {
-	text, err := u.text(passwdMaster)
+// accountFiles reads what accounts are made from.
+func (m *Maker) accountFiles(ctx context.Context, spec source.LayerSpec, u *unpacker) (map[string][]byte, error) {
+	wanted := func(name string) bool {
+		return name == passwdMaster || name == groupMaster || path.Dir(name) == sysusers && path.Ext(name) == ".conf"
+	}
+	files := map[string][]byte{}
+	for _, inputs := range spec.Below {
+		for _, in := range inputs {
+			if in.Kind != Kind {
+				continue
+			}
+			if err := m.pick(ctx, in, wanted, files); err != nil {
+				return nil, fmt.Errorf("%s: %w", in.File, err)
+			}
+		}
+	}
+	for name := range u.entries {
+		if wanted(name) {
+			text, err := u.text(name)
+			if err != nil {
+				return nil, err
+			}
+			files[name] = text
+		}
+	}
+	return files, nil
+}
+
+// pick reads the wanted files of one package, by their merged paths.
+func (m *Maker) pick(ctx context.Context, in recipe.Input, wanted func(string) bool, files map[string][]byte) error {
+	r, err := m.store.Open(ctx, in.Hash)
 	if err != nil {
 		return err
 	}
-	err = eachLine(string(text), passwdMaster, 7, func(f []string, ids []int) {
+	err = deb.Walk(r, deb.Visitor{Data: func(t *tar.Reader) error {
+		for {
+			header, err := t.Next()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			name, err := cleanPath(header.Name)
+			if err != nil {
+				return err
+			}
+			if name = merge(name); header.Typeflag == tar.TypeReg && wanted(name) {
+				if files[name], err = io.ReadAll(t); err != nil {
+					return err
+				}
+			}
+		}
+	}})
+	return errors.Join(err, r.Close())
+}
+
+func (d *directory) masters(files map[string][]byte) error {
+	for _, name := range []string{passwdMaster, groupMaster} {
+		if _, ok := files[name]; !ok {
+			return fmt.Errorf("accounts is set, but no package of this layer or one below holds /%s", name)
+		}
+	}
+	err := eachLine(string(files[passwdMaster]), passwdMaster, 7, func(f []string, ids []int) {
 		d.users = append(d.users, account{f[0], ids[0], ids[1], f[4], f[5], f[6]})
 	})
 	if err != nil {
 		return err
 	}
-	if text, err = u.text(groupMaster); err != nil {
-		return err
-	}
-	return eachLine(string(text), groupMaster, 4, func(f []string, ids []int) {
+	return eachLine(string(files[groupMaster]), groupMaster, 4, func(f []string, ids []int) {
 		g := group{name: f[0], gid: ids[0]}
 		if f[3] != "" {
 			g.members = strings.Split(f[3], ",")

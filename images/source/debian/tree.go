@@ -110,7 +110,7 @@ func (m *Maker) scripts(ctx context.Context, spec source.LayerSpec, u *unpacker)
 	var made []layer.Entry
 	d := spec.Layer.Debian
 	if d.Accounts {
-		entries, err := accounts(u)
+		entries, err := m.accounts(ctx, spec, u)
 		if err != nil {
 			return nil, err
 		}
