@@ -19,33 +19,64 @@ import (
 func Until(ctx context.Context, dyn dynamic.Interface, resource schema.GroupVersionResource, namespace, name string,
 	done func(*unstructured.Unstructured) (bool, error),
 ) error {
-	client := dyn.Resource(resource).Namespace(namespace)
-	selector := "metadata.name=" + name
-	list := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = selector
-			return client.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = selector
-			return client.Watch(ctx, o)
-		},
-	}, dyn)
-	_, err := watchtools.UntilWithSync(ctx, list, &unstructured.Unstructured{}, nil, func(e watch.Event) (bool, error) {
-		object, ok := e.Object.(*unstructured.Unstructured)
+	err := until(ctx, dyn, resource, namespace, metav1.ListOptions{FieldSelector: "metadata.name=" + name}, func(e watch.Event, o *unstructured.Unstructured) (bool, error) {
 		switch {
-		case e.Type == watch.Error:
-			return false, fmt.Errorf("watching %s: %v", name, e.Object)
-		case !ok || object.GetName() != name:
+		case o.GetName() != name:
 			return false, nil
 		case e.Type == watch.Deleted:
 			return false, fmt.Errorf("%s was deleted while it was waited for", name)
 		}
-		return done(object)
+		return done(o)
 	})
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("waiting for %s: %w", name, context.Cause(ctx))
 	}
+	return err
+}
+
+// UntilAny watches the objects of a resource that selector (labels) selects
+// and calls done with each of their states, until done says true or an error.
+func UntilAny(ctx context.Context, dyn dynamic.Interface, resource schema.GroupVersionResource, namespace, selector string,
+	done func(*unstructured.Unstructured) (bool, error),
+) error {
+	err := until(ctx, dyn, resource, namespace, metav1.ListOptions{LabelSelector: selector}, func(e watch.Event, o *unstructured.Unstructured) (bool, error) {
+		if e.Type == watch.Deleted {
+			return false, nil
+		}
+		return done(o)
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("waiting for %s of %s: %w", resource.Resource, selector, context.Cause(ctx))
+	}
+	return err
+}
+
+// until watches, over the ends that watches come to by themselves, until see
+// says true or an error, or ctx ends.
+func until(ctx context.Context, dyn dynamic.Interface, resource schema.GroupVersionResource, namespace string, which metav1.ListOptions,
+	see func(watch.Event, *unstructured.Unstructured) (bool, error),
+) error {
+	client := dyn.Resource(resource).Namespace(namespace)
+	list := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector, o.LabelSelector = which.FieldSelector, which.LabelSelector
+			return client.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector, o.LabelSelector = which.FieldSelector, which.LabelSelector
+			return client.Watch(ctx, o)
+		},
+	}, dyn)
+	_, err := watchtools.UntilWithSync(ctx, list, &unstructured.Unstructured{}, nil, func(e watch.Event) (bool, error) {
+		if e.Type == watch.Error {
+			return false, fmt.Errorf("watching %s: %v", resource.Resource, e.Object)
+		}
+		object, ok := e.Object.(*unstructured.Unstructured)
+		if !ok {
+			return false, nil
+		}
+		return see(e, object)
+	})
 	return err
 }
 
