@@ -25,6 +25,9 @@ type Recipe struct {
 
 // Layer is one layer; exactly one field is set.
 type Layer struct {
+	// Use names a recipe whose own layers (not those of its From) come here, the
+	// same layers byte for byte as in that recipe's image.
+	Use     string   `yaml:"use,omitempty"`
 	Go      *Go      `yaml:"go,omitempty"`
 	Debian  *Debian  `yaml:"debian,omitempty"`
 	Wheels  *Wheels  `yaml:"wheels,omitempty"`
@@ -76,9 +79,9 @@ type Debian struct {
 
 // Wheels unpacks Python wheels, by hash, in the layout of a virtual environment.
 type Wheels struct {
-	Lock    string   `yaml:"lock"`   // file of the recipe's folder, see images/source/wheels
-	Python  string   `yaml:"python"` // exact version that the lock was made for: 3.11.2
-	Prefix  string   `yaml:"prefix"` // absolute: /opt/venv
+	Lock    string   `yaml:"lock"`              // file of the recipe's folder, see images/source/wheels
+	Python  string   `yaml:"python"`            // exact version that the lock was made for: 3.11.2
+	Prefix  string   `yaml:"prefix"`            // absolute: /opt/venv
 	Exclude []string `yaml:"exclude,omitempty"` // path globs below Prefix left out; ** crosses folders
 	Only    []string `yaml:"only,omitempty"`    // path globs below Prefix that alone are taken; all where empty
 }
@@ -134,5 +137,5 @@ type Input struct {
 	Version string `yaml:"version,omitempty"`
 	File    string `yaml:"file,omitempty"` // file name, where the ecosystem has one
 	Size    int64  `yaml:"size,omitempty"` // bytes, where it is known before the fetch
-	Hash    string `yaml:"hash"`           // sha256:<hex>, sha512-<base64> (npm) or h1:… (Go)
+	Hash    string `yaml:"hash,omitempty"` // sha256:<hex>, sha512-<base64> (npm) or h1:… (Go); empty for a toolchain, and for an image until it is built
 }
