@@ -1,0 +1,315 @@
+package apply
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/kube"
+)
+
+// item is one object of a set, with what is known of it.
+type item struct {
+	object  Object
+	content *unstructured.Unstructured // as it is sent
+	manager string
+	desired string // hash of content
+	stage   stage
+	live    live
+	member  Member // of the inventory; zero where it is new
+	change  Change // Created, Configured (perhaps) or Unchanged
+}
+
+// live is what the cluster says of an object.
+type live struct {
+	found           bool
+	deleting        bool
+	uid             types.UID
+	resourceVersion string
+	partOf          string
+	owned           string
+}
+
+// gone is a member of the inventory that the set holds no more.
+type gone struct {
+	Member
+	set  string
+	live live
+}
+
+// work is what an apply has to do.
+type work struct {
+	inventory Inventory
+	items     []*item
+	gone      []gone
+}
+
+func (w *work) of(s stage) []*item {
+	var items []*item
+	for _, i := range w.items {
+		if i.stage == s {
+			items = append(items, i)
+		}
+	}
+	return items
+}
+
+// changed reports whether anything is to be sent, or the members differ from
+// what is recorded.
+func (w *work) changed() bool {
+	for _, i := range w.items {
+		if i.change != Unchanged {
+			return true
+		}
+	}
+	return len(w.gone) > 0
+}
+
+// examine compares the set with its inventory and with the cluster. It costs
+// one read of the inventory and, for every kind, one list of metadata.
+func (a *Applier) examine(ctx context.Context, set Set) (*work, error) {
+	recorded, err := a.Inventory(ctx, set.Name)
+	if err != nil {
+		return nil, err
+	}
+	w := &work{inventory: Inventory{Name: set.Name}}
+	if recorded != nil {
+		w.inventory = *recorded
+	}
+	if err := a.prepare(ctx, set, w); err != nil {
+		return nil, err
+	}
+	wanted := map[objectKey]bool{}
+	for _, i := range w.items {
+		if wanted[i.object.key()] {
+			return nil, &fault.Error{Op: "applying the component", Subject: set.Name, Err: fmt.Errorf("%s comes twice", i.object)}
+		}
+		wanted[i.object.key()] = true
+	}
+	for _, m := range w.inventory.Members {
+		if !wanted[m.key()] {
+			w.gone = append(w.gone, gone{Member: m, set: set.Name})
+		}
+	}
+	if err := a.look(ctx, set.Name, w); err != nil {
+		return nil, &fault.Error{Op: "looking at the cluster", Subject: set.Name, Err: err}
+	}
+	return w, a.decide(set, w)
+}
+
+// prepare makes the items: the objects as they are sent.
+func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
+	for _, o := range set.Objects {
+		if isCRD(o) {
+			if err := a.client.Mapper.Learn(o); err != nil {
+				return &fault.Error{Op: "applying the component", Subject: set.Name, Err: err}
+			}
+		}
+	}
+	for _, o := range set.Objects {
+		content := o.DeepCopy()
+		if err := a.scope(ctx, set, content); err != nil {
+			return err
+		}
+		i := &item{manager: Manager, content: content, stage: stageOf(content)}
+		labels := content.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		if isNamespace(content.GetKind(), content.GetAPIVersion()) {
+			// Components may share a namespace: each owns what it says of it, and
+			// none is its owner.
+			i.manager = Manager + "-" + set.Name
+			labels[managedByLabel] = "kfdev"
+		} else {
+			labels[partOfLabel] = SetID(set.Name)
+		}
+		content.SetLabels(labels)
+		unstructured.RemoveNestedField(content.Object, "status")
+		data, err := json.Marshal(content.Object)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(data)
+		i.object, i.desired = ObjectOf(content), hex.EncodeToString(sum[:16])
+		i.member, _ = w.inventory.member(i.object.key())
+		w.items = append(w.items, i)
+	}
+	return nil
+}
+
+// scope gives a namespace to an object that needs one, and takes it from one
+// that has none.
+func (a *Applier) scope(ctx context.Context, set Set, o *unstructured.Unstructured) error {
+	mapping, err := a.client.Mapper.Mapping(ctx, o.GroupVersionKind())
+	var unknown *kube.UnknownKindError
+	if errors.As(err, &unknown) {
+		return nil // said when it is applied, for the kind may be there by then
+	}
+	if err != nil {
+		return &fault.Error{Op: "applying the component", Subject: set.Name, Err: err}
+	}
+	switch {
+	case !mapping.Namespaced:
+		o.SetNamespace("")
+	case o.GetNamespace() == "" && set.Namespace != "":
+		o.SetNamespace(set.Namespace)
+	case o.GetNamespace() == "":
+		o.SetNamespace(metav1.NamespaceDefault)
+	}
+	return nil
+}
+
+// look reads the metadata of every object of w.
+func (a *Applier) look(ctx context.Context, name string, w *work) error {
+	labelled, err := a.labelled(ctx, name, w)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	find := func(o Object, manager string, into *live) {
+		if found, ok := labelled[o.key()]; ok {
+			into.fill(found, manager)
+			return
+		}
+		group.Go(func() error {
+			found, err := a.metadata(ctx, o)
+			if err == nil && found != nil {
+				into.fill(found, manager)
+			}
+			return err
+		})
+	}
+	for _, i := range w.items {
+		find(i.object, i.manager, &i.live)
+	}
+	for n := range w.gone {
+		find(w.gone[n].Object, Manager, &w.gone[n].live)
+	}
+	return group.Wait()
+}
+
+// labelled lists, kind by kind, what carries the set's label.
+func (a *Applier) labelled(ctx context.Context, name string, w *work) (map[objectKey]*metav1.PartialObjectMetadata, error) {
+	kinds := map[schema.GroupVersionKind]bool{}
+	for _, i := range w.items {
+		kinds[i.object.GroupVersionKind()] = true
+	}
+	for _, g := range w.gone {
+		kinds[g.GroupVersionKind()] = true
+	}
+	found := map[objectKey]*metav1.PartialObjectMetadata{}
+	if len(w.inventory.Members) == 0 {
+		return found, nil // nothing of it is there yet
+	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for kind := range kinds {
+		group.Go(func() error {
+			mapping, err := a.client.Mapper.Mapping(ctx, kind)
+			var unknown *kube.UnknownKindError
+			if errors.As(err, &unknown) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			list, err := a.client.Metadata.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: Selector(name)})
+			if apierrors.IsNotFound(err) {
+				return nil // a kind that the set brings itself
+			}
+			if err != nil {
+				return fmt.Errorf("listing %s: %w", mapping.Resource.Resource, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for n := range list.Items {
+				o := &list.Items[n]
+				found[objectKey{kind.GroupKind(), o.Namespace, o.Name}] = o
+			}
+			return nil
+		})
+	}
+	return found, group.Wait()
+}
+
+// metadata reads one object's metadata; nil where it is not there.
+func (a *Applier) metadata(ctx context.Context, o Object) (*metav1.PartialObjectMetadata, error) {
+	mapping, err := a.client.Mapper.Mapping(ctx, o.GroupVersionKind())
+	var unknown *kube.UnknownKindError
+	if errors.As(err, &unknown) {
+		return nil, nil //nolint:nilnil // it is not there, and that is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.client.Metadata.Resource(mapping.Resource).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // as above
+	}
+	return found, err
+}
+
+func (l *live) fill(o *metav1.PartialObjectMetadata, manager string) {
+	owned, err := ownership(o.ManagedFields, manager)
+	if err != nil {
+		owned = "" // not what was recorded: it is applied again
+	}
+	*l = live{found: true, deleting: o.DeletionTimestamp != nil, uid: o.UID, resourceVersion: o.ResourceVersion, partOf: o.Labels[partOfLabel], owned: owned}
+}
+
+// decide says for every item what is to be done.
+func (a *Applier) decide(set Set, w *work) error {
+	var problems []error
+	for _, i := range w.items {
+		switch {
+		case i.live.partOf != "" && i.live.partOf != SetID(set.Name):
+			problems = append(problems, &fault.Error{Op: "applying the component", Subject: set.Name, Hint: "two components may not hold the same object",
+				Err: fmt.Errorf("%s belongs to another set (%s)", i.object, i.live.partOf)})
+		case !i.live.found:
+			i.change = Created
+		case !i.live.deleting && i.member.UID == i.live.uid && i.member.APIVersion == i.object.APIVersion && i.member.Desired == i.desired && i.member.Owned == i.live.owned:
+			i.change = Unchanged
+		default:
+			i.change = Configured
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// ownership returns a hash of the fields that the server says are the
+// manager's. It changes when anyone changes one of them or takes it over, and
+// stays so when the value is changed back.
+func ownership(entries []metav1.ManagedFieldsEntry, manager string) (string, error) {
+	for _, e := range entries {
+		if e.Manager != manager || e.Operation != metav1.ManagedFieldsOperationApply || e.Subresource != "" || e.FieldsV1 == nil {
+			continue
+		}
+		// The same fields come in another order from another request.
+		var fields any
+		if err := json.Unmarshal(e.FieldsV1.Raw, &fields); err != nil {
+			return "", fmt.Errorf("reading who owns its fields: %w", err)
+		}
+		data, err := json.Marshal(fields)
+		if err != nil {
+			return "", err
+		}
+		sum := sha256.Sum256(append([]byte(e.APIVersion+"\n"), data...))
+		return hex.EncodeToString(sum[:16]), nil
+	}
+	return "", nil
+}

@@ -1,0 +1,150 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/internal/progress"
+)
+
+// Remove deletes what the set of that name holds, and its inventory. What is
+// never pruned stays unless it is named, and is reported as skipped. A set that
+// is not there is no error: nothing is left to do.
+func (a *Applier) Remove(ctx context.Context, name string, named ...Object) (changes ChangeSet, err error) {
+	task := progress.Start(a.sink, "stack/"+name+"/remove", "removing "+name, 0, progress.Items)
+	defer func() { task.End(err) }()
+	work, err := a.examine(ctx, Set{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	if changes, err = a.prune(ctx, work.gone, named); err != nil {
+		return changes, err
+	}
+	err = a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Delete(ctx, parentPrefix+name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return changes, &fault.Error{Op: "removing the inventory", Subject: name, Err: err}
+	}
+	return changes, nil
+}
+
+// PlanRemove says what Remove would do.
+func (a *Applier) PlanRemove(ctx context.Context, name string, named ...Object) (ChangeSet, error) {
+	work, err := a.examine(ctx, Set{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	changes := work.prunes(named)
+	changes.sort()
+	return changes, nil
+}
+
+// prunes says what would be pruned.
+func (w *work) prunes(named []Object) ChangeSet {
+	var changes ChangeSet
+	for _, g := range w.gone {
+		if change, reason := g.fate(named); change != "" {
+			changes = append(changes, Entry{Object: g.Object, Change: change, Reason: reason})
+		}
+	}
+	return changes
+}
+
+// fate says what becomes of a former member; "" where it is not there.
+func (g gone) fate(named []Object) (Change, string) {
+	switch {
+	case !g.live.found:
+		return "", ""
+	case g.UID != "" && g.UID != g.live.uid:
+		return Skipped, "another object has taken its name"
+	case g.live.partOf != SetID(g.set) && !isNamespace(g.Kind, g.APIVersion):
+		return Skipped, "it no longer carries the set's label"
+	case slices.ContainsFunc(named, func(o Object) bool { return o.key() == g.key() }):
+		return Deleted, ""
+	case kept(g.Object) != "":
+		return Skipped, kept(g.Object)
+	}
+	return Deleted, ""
+}
+
+// prune deletes former members, last stage first, and waits until they are gone.
+func (a *Applier) prune(ctx context.Context, former []gone, named []Object) (ChangeSet, error) {
+	var changes ChangeSet
+	var problems []error
+	for s := stages - 1; s >= 0; s-- {
+		var deleted []Object
+		for _, g := range former {
+			if stageOf(stub(g.Object)) != s {
+				continue
+			}
+			change, reason := g.fate(named)
+			if change == "" {
+				continue
+			}
+			if change == Deleted {
+				if err := a.delete(ctx, g); err != nil {
+					problems = append(problems, err)
+					continue
+				}
+				deleted = append(deleted, g.Object)
+			}
+			changes = append(changes, Entry{Object: g.Object, Change: change, Reason: reason})
+		}
+		for _, o := range deleted {
+			if err := a.gone(ctx, o); err != nil {
+				problems = append(problems, err)
+			}
+		}
+	}
+	return changes, failed(ctx, problems)
+}
+
+func stub(o Object) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": o.APIVersion, "kind": o.Kind}}
+}
+
+// delete deletes exactly the object that was looked at.
+func (a *Applier) delete(ctx context.Context, g gone) error {
+	mapping, err := a.client.Mapper.Mapping(ctx, g.GroupVersionKind())
+	if err == nil {
+		uid, policy := g.live.uid, metav1.DeletePropagationForeground
+		err = a.client.Dynamic.Resource(mapping.Resource).Namespace(g.Namespace).Delete(ctx, g.Name,
+			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &policy})
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return &fault.Error{Op: "deleting", Subject: g.String(), Err: err}
+	}
+	return nil
+}
+
+// gone waits until an object is not there.
+func (a *Applier) gone(ctx context.Context, o Object) error {
+	mapping, err := a.client.Mapper.Mapping(ctx, o.GroupVersionKind())
+	var unknown *kube.UnknownKindError
+	if errors.As(err, &unknown) {
+		return nil
+	}
+	if err == nil {
+		var holders []string
+		err = kube.Until(ctx, a.client.Dynamic.Resource(mapping.Resource).Namespace(o.Namespace), o.Name, func(found *unstructured.Unstructured) (bool, error) {
+			if found != nil {
+				holders = found.GetFinalizers()
+			}
+			return found == nil, nil
+		})
+		if err != nil && len(holders) > 0 {
+			return &fault.Error{Op: "waiting for it to be deleted", Subject: o.String(), Err: err,
+				Hint: "its finalizers hold it: " + holders[0]}
+		}
+	}
+	if err != nil {
+		return &fault.Error{Op: "waiting for it to be deleted", Subject: o.String(), Err: err}
+	}
+	return nil
+}
