@@ -8,6 +8,8 @@ import (
 	_ "embed" // the job
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -180,9 +182,12 @@ func (t *trial) read(ctx context.Context) error {
 		return err
 	}
 	for i, r := range reports {
-		t.record.Fact(fmt.Sprintf("worker %d", i), fmt.Sprintf("%d of %d rows, loss %.3f to %.3f, %d updates",
-			len(r.shard.Rows), r.shard.Of, r.losses[0], r.losses[len(r.losses)-1], reports[0].result.Updates[i]))
+		first, last := r.losses()
+		t.record.Fact(fmt.Sprintf("worker %d", i), fmt.Sprintf("%d rows of the digits %s, loss %.3f to %.3f in %d epochs",
+			r.shard.Size, strings.Join(slices.Sorted(maps.Keys(r.shard.Labels)), " "), first, last, len(r.epochs)))
 	}
-	t.record.Fact("accuracy", fmt.Sprintf("%.3f", reports[0].result.Accuracy))
+	result := reports[0].result
+	t.record.Fact("accuracy", fmt.Sprintf("%.3f on %d rows that nobody trained on", result.Accuracy, result.HeldOut))
+	t.record.Fact("weights", result.Weights)
 	return nil
 }
