@@ -1,7 +1,9 @@
 // Command pinwheels writes the wheel locks of recipes anew. For each recipe
-// folder given it resolves every NAME.in (requirements, as pip reads them) with
-// NAME.overrides, where there is one, into NAME.lock.yaml: the newest wheels
-// that fit, by file name, size and hash. It needs uv, or pip to get it.
+// folder given it resolves every NAME.in (requirements, as pip reads them) into
+// NAME.lock.yaml: the newest wheels that fit, by file name, size and hash. Where
+// there are such files, NAME.overrides replaces what packages ask for (uv's
+// --override), and NAME.beside names locks, one a line and relative to the
+// folder, whose versions are taken for what both need. It needs uv.
 //
 //	go run ./images/source/wheels/cmd/pinwheels images/catalog/jupyterhub …
 package main
@@ -93,6 +95,17 @@ func (p pinner) pin(ctx context.Context, file string) (err error) {
 	if _, err := os.Stat(stem + ".overrides"); err == nil {
 		args = append(args, "--override", stem+".overrides")
 	}
+	constraints, err := besides(stem)
+	if err != nil {
+		return err
+	}
+	if constraints != "" {
+		list := filepath.Join(scratch, "constraints.txt")
+		if err := os.WriteFile(list, []byte(constraints), 0o600); err != nil {
+			return err
+		}
+		args = append(args, "--constraint", list)
+	}
 	cmd := exec.CommandContext(ctx, p.uv, append(args, file)...) //nolint:gosec // the program is the caller's choice
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
@@ -112,6 +125,33 @@ func (p pinner) pin(ctx context.Context, file string) (err error) {
 	}
 	fmt.Printf("%s.lock.yaml: %d wheels\n", stem, len(lock.Wheels))
 	return atomicfile.Write(stem+".lock.yaml", data, 0o644)
+}
+
+// besides returns the wheels of the locks that NAME.beside names, as pip's
+// constraints.
+func besides(stem string) (string, error) {
+	names, err := os.ReadFile(stem + ".beside")
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for name := range strings.FieldsSeq(string(names)) {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(stem), name))
+		if err != nil {
+			return "", err
+		}
+		lock, err := wheels.ParseLock(data)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		for _, w := range lock.Wheels {
+			fmt.Fprintf(&out, "%s==%s\n", w.Name, w.Version)
+		}
+	}
+	return out.String(), nil
 }
 
 // choose takes one wheel of each package.
