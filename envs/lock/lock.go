@@ -1,0 +1,320 @@
+// Package lock is kfdev.lock: the closure of a project's stack, written by
+// kfdev and never by hand. It names every image by digest with every place
+// that references it, every component by the hash of its sources and of what
+// they render to, and every input of what is built from source. Its own
+// digest names the stack: two locks with one digest run the same bytes.
+package lock
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/images/recipe"
+)
+
+// FileName is the lock's file, in the project's folder.
+const FileName = "kfdev.lock"
+
+// What stands at the head of every lock that this kfdev reads.
+const (
+	APIVersion = "kfdev.dev/v1alpha1"
+	Kind       = "Lock"
+)
+
+// Lock is the closure of a stack.
+type Lock struct {
+	Catalog     string            // version of the catalog that the stack was taken from
+	Origin      images.OriginKind // what auto was decided to be, or what the project asks for
+	Platforms   []string          // os/architecture, every image has a child for each
+	Kubernetes  string            // version: v1.36.1
+	GoToolchain string            // that builds what is built from source: go1.26.8; empty where nothing is
+	Node        Node
+	Images      []Image
+	Recipes     []Recipe // of the source images, the node image's included
+	Components  []Component
+}
+
+// Node is the image that the cluster's nodes run.
+type Node struct {
+	Image Image
+	// Config is the digest of the image's configuration: the ID that Docker
+	// gives it, unless Docker keeps its images in containerd's store.
+	Config v1.Hash
+	// DiffIDs are the digests of the uncompressed layers, lowest first.
+	DiffIDs []v1.Hash
+	// Holds are the images inside the node image, which a cluster has before it
+	// pulls anything: the control plane's.
+	Holds []Held
+}
+
+// Held is an image inside the node image.
+type Held struct {
+	Name   string  `yaml:"name"`             // as kubeadm asks for it, with its tag
+	Digest v1.Hash `yaml:"digest"`           // of its manifest
+	Recipe string  `yaml:"recipe,omitempty"` // empty for a published node image
+}
+
+// Image is one image of the stack.
+type Image struct {
+	Repository string            `yaml:"repository"`
+	Digest     v1.Hash           `yaml:"digest"` // of the index where there is one, else of the manifest
+	MediaType  string            `yaml:"mediaType"`
+	Size       int64             `yaml:"size"` // of all blobs of all locked platforms, each once, bytes
+	Origin     images.OriginKind `yaml:"origin"`
+	// StandsFor is the published image, with its tag, that a source image takes
+	// the place of; for an image of a registry, the tag that was resolved.
+	StandsFor  string      `yaml:"standsFor,omitempty"`
+	Recipe     string      `yaml:"recipe,omitempty"` // of a source image
+	Platforms  []Child     `yaml:"platforms"`
+	References []Reference `yaml:"references,omitempty"`
+}
+
+// Ref returns the image by digest.
+func (i Image) Ref() images.Ref { return images.Ref{Repository: i.Repository, Digest: i.Digest} }
+
+// Child is an image for one platform. Where the image is no index, it is the
+// image itself.
+type Child struct {
+	Platform string  `yaml:"platform"`
+	Digest   v1.Hash `yaml:"digest"`
+	Size     int64   `yaml:"size"` // of its blobs, bytes
+}
+
+// Reference is a place that names an image.
+type Reference struct {
+	Component string `yaml:"component"`
+	Object    string `yaml:"object"` // kind/name, with the namespace where there is one
+	Path      string `yaml:"path"`   // within the object
+	How       string `yaml:"how"`    // what found it: a container, a rule, the generic finder
+}
+
+// Recipe is what a source image is made of.
+type Recipe struct {
+	Name   string
+	Digest v1.Hash          // of the recipe and the files it names
+	Layers [][]recipe.Input // lowest first, with those of the recipe it builds on; the order of inputs is the maker's
+}
+
+// Component is one component of the stack.
+type Component struct {
+	Name     string   `yaml:"name"`
+	Version  string   `yaml:"version"`
+	Folder   string   `yaml:"folder,omitempty"` // of the project, for one that is not the catalog's
+	Source   v1.Hash  `yaml:"source"`           // of its files and values
+	Rendered v1.Hash  `yaml:"rendered"`         // of its manifests, every image by digest
+	Images   []string `yaml:"images,omitempty"` // repositories
+}
+
+// Image returns the stack's image of that repository.
+func (l Lock) Image(repository string) (Image, bool) {
+	i := slices.IndexFunc(l.Images, func(i Image) bool { return i.Repository == repository })
+	if i < 0 {
+		return Image{}, false
+	}
+	return l.Images[i], true
+}
+
+// Recipe returns the recipe of that name.
+func (l Lock) Recipe(name string) (Recipe, bool) {
+	i := slices.IndexFunc(l.Recipes, func(r Recipe) bool { return r.Name == name })
+	if i < 0 {
+		return Recipe{}, false
+	}
+	return l.Recipes[i], true
+}
+
+// Component returns the component of that name.
+func (l Lock) Component(name string) (Component, bool) {
+	i := slices.IndexFunc(l.Components, func(c Component) bool { return c.Name == name })
+	if i < 0 {
+		return Component{}, false
+	}
+	return l.Components[i], true
+}
+
+// Digests returns every digest that something may run under: images, their
+// children, the node image, and what it holds.
+func (l Lock) Digests() map[v1.Hash]string {
+	out := map[v1.Hash]string{}
+	for _, i := range append(slices.Clone(l.Images), l.Node.Image) {
+		out[i.Digest] = i.Repository
+		for _, c := range i.Platforms {
+			out[c.Digest] = i.Repository
+		}
+	}
+	for _, h := range l.Node.Holds {
+		out[h.Digest] = h.Name
+	}
+	return out
+}
+
+// sorted returns the lock in its one order, in memory of its own.
+func (l Lock) sorted() Lock {
+	l.Platforms = slices.Sorted(slices.Values(l.Platforms))
+	l.Node.Image = l.Node.Image.sorted()
+	l.Node.Holds = slices.SortedFunc(slices.Values(l.Node.Holds), func(a, b Held) int { return cmp.Compare(a.Name, b.Name) })
+	l.Images = slices.SortedFunc(slices.Values(l.Images), func(a, b Image) int { return cmp.Compare(a.Repository, b.Repository) })
+	for i := range l.Images {
+		l.Images[i] = l.Images[i].sorted()
+	}
+	l.Recipes = slices.SortedFunc(slices.Values(l.Recipes), func(a, b Recipe) int { return cmp.Compare(a.Name, b.Name) })
+	l.Components = slices.SortedFunc(slices.Values(l.Components), func(a, b Component) int { return cmp.Compare(a.Name, b.Name) })
+	for i, c := range l.Components {
+		l.Components[i].Images = slices.Compact(slices.Sorted(slices.Values(c.Images)))
+	}
+	return l
+}
+
+func (i Image) sorted() Image {
+	i.Platforms = slices.SortedFunc(slices.Values(i.Platforms), func(a, b Child) int { return cmp.Compare(a.Platform, b.Platform) })
+	i.References = slices.Compact(slices.SortedFunc(slices.Values(i.References), func(a, b Reference) int {
+		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Path, b.Path), cmp.Compare(a.How, b.How))
+	}))
+	return i
+}
+
+// Validate reports everything that makes the lock no closure.
+func (l Lock) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if l.Origin != images.FromRegistry && l.Origin != images.FromSource {
+		wrong("the origin %q is not known", l.Origin)
+	}
+	if len(l.Platforms) == 0 {
+		wrong("no platform is locked")
+	}
+	repeated(wrong, "platform", l.Platforms, func(p string) string { return p })
+	repeated(wrong, "image", l.Images, func(i Image) string { return i.Repository })
+	repeated(wrong, "recipe", l.Recipes, func(r Recipe) string { return r.Name })
+	repeated(wrong, "component", l.Components, func(c Component) string { return c.Name })
+	for _, i := range l.Images {
+		l.validateImage(wrong, i, l.Platforms)
+	}
+	l.validateNode(wrong)
+	for _, c := range l.Components {
+		if c.Source == (v1.Hash{}) || c.Rendered == (v1.Hash{}) {
+			wrong("component %s has no hash", c.Name)
+		}
+		for _, repository := range c.Images {
+			if _, ok := l.Image(repository); !ok {
+				wrong("component %s runs %s, which is not among the images", c.Name, repository)
+			}
+		}
+	}
+	for _, r := range l.Recipes {
+		validateRecipe(wrong, r)
+	}
+	if text, found := control(reflect.ValueOf(l)); found {
+		wrong("%q holds a control character", text)
+	}
+	return errors.Join(errs...)
+}
+
+// control looks for a text that is not one printable line. None that a lock
+// can honestly hold is, and YAML has corners where such texts do not survive.
+func control(v reflect.Value) (string, bool) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if text, found := control(v.Field(i)); found {
+				return text, true
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if text, found := control(v.Index(i)); found {
+				return text, true
+			}
+		}
+	case reflect.String:
+		bad := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+		return v.String(), strings.ContainsFunc(v.String(), bad)
+	default:
+	}
+	return "", false
+}
+
+func repeated[T any](wrong func(string, ...any), what string, all []T, name func(T) string) {
+	seen := map[string]bool{}
+	for _, each := range all {
+		n := name(each)
+		if n == "" {
+			wrong("a %s has no name", what)
+		}
+		if seen[n] {
+			wrong("%s %s comes twice", what, n)
+		}
+		seen[n] = true
+	}
+}
+
+func (l Lock) validateNode(wrong func(string, ...any)) {
+	// The node runs on this machine alone, so it has one platform.
+	l.validateImage(wrong, l.Node.Image, nil)
+	if l.Node.Config == (v1.Hash{}) || len(l.Node.DiffIDs) == 0 {
+		wrong("the node image has no config digest or no layers")
+	}
+	repeated(wrong, "image held by the node", l.Node.Holds, func(h Held) string { return h.Name })
+	for _, h := range l.Node.Holds {
+		if h.Digest == (v1.Hash{}) {
+			wrong("%s, held by the node, has no digest", h.Name)
+		}
+		if _, ok := l.Recipe(h.Recipe); h.Recipe != "" && !ok {
+			wrong("%s, held by the node, is built from recipe %s, which is not among the recipes", h.Name, h.Recipe)
+		}
+	}
+}
+
+func (l Lock) validateImage(wrong func(string, ...any), i Image, platforms []string) {
+	if i.Repository == "" || i.Digest == (v1.Hash{}) || i.MediaType == "" || i.Size <= 0 {
+		wrong("image %q lacks its repository, digest, media type or size", i.Repository)
+	}
+	switch i.Origin {
+	case images.FromSource:
+		if _, ok := l.Recipe(i.Recipe); !ok {
+			wrong("image %s is built from recipe %q, which is not among the recipes", i.Repository, i.Recipe)
+		}
+		if !strings.HasPrefix(i.Repository, images.SourceHost+"/") {
+			wrong("image %s is built from source, but has a published image's name", i.Repository)
+		}
+	case images.FromRegistry:
+		if i.Recipe != "" || strings.HasPrefix(i.Repository, images.SourceHost+"/") {
+			wrong("image %s is a registry's, but has a recipe or a source image's name", i.Repository)
+		}
+	default:
+		wrong("image %s has the origin %q, which is not known", i.Repository, i.Origin)
+	}
+	repeated(wrong, "platform of "+i.Repository, i.Platforms, func(c Child) string { return c.Platform })
+	for _, p := range platforms {
+		if !slices.ContainsFunc(i.Platforms, func(c Child) bool { return c.Platform == p }) {
+			wrong("image %s has no child for %s", i.Repository, p)
+		}
+	}
+	for _, c := range i.Platforms {
+		if c.Digest == (v1.Hash{}) || c.Size <= 0 {
+			wrong("image %s has no digest or size for %s", i.Repository, c.Platform)
+		}
+	}
+}
+
+func validateRecipe(wrong func(string, ...any), r Recipe) {
+	if r.Digest == (v1.Hash{}) {
+		wrong("recipe %s has no digest", r.Name)
+	}
+	for _, layer := range r.Layers {
+		for _, in := range layer {
+			if in.Kind == "" || in.Name == "" || in.Hash == "" {
+				wrong("recipe %s has an input without kind, name or hash: %q %q", r.Name, in.Kind, in.Name)
+			}
+		}
+	}
+}
