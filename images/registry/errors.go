@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -58,20 +59,31 @@ func explainStatus(f *fault.Error, code int, host string) {
 	}
 }
 
-// scrub takes queries out of the addresses in err: a registry's redirects
-// carry signatures there.
+// scrub takes queries and credentials out of the addresses in err's text: a
+// registry's redirects carry signatures there. The chain stays as it is.
 func scrub(err error) error {
 	var at *url.Error
 	if !errors.As(err, &at) {
 		return err
 	}
-	clean := at.URL
-	if u, parseErr := url.Parse(at.URL); parseErr == nil {
-		u.RawQuery, u.User = "", nil
-		clean = u.String()
+	u, parseErr := url.Parse(at.URL)
+	if parseErr != nil {
+		return err
 	}
-	return fmt.Errorf("%s %s: %w", at.Op, clean, at.Err)
+	u.RawQuery, u.User = "", nil
+	return scrubbed{err, strings.ReplaceAll(err.Error(), at.URL, u.String())}
 }
+
+type scrubbed struct {
+	error
+	text string
+}
+
+// Error returns the text without secrets.
+func (s scrubbed) Error() string { return s.text }
+
+// Unwrap returns the error as it was.
+func (s scrubbed) Unwrap() error { return s.error }
 
 // checkStatus returns an error that carries the registry's own words unless
 // the answer has one of the wanted codes. A Retry-After that was too long to

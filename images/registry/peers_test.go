@@ -45,12 +45,13 @@ func peers() map[string]func(*testing.T) http.Handler {
 // requests on to it.
 func distributionPeer(t *testing.T) http.Handler {
 	t.Helper()
+	root := t.TempDir() // before the cleanup below, so that it goes after the server
 	ready := make(chan net.Addr, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() {
 		stopped <- localregistry.Serve(ctx, localregistry.Config{
-			Addr: "127.0.0.1:0", Root: t.TempDir(), Ready: func(a net.Addr) { ready <- a },
+			Addr: "127.0.0.1:0", Root: root, Ready: func(a net.Addr) { ready <- a },
 		})
 	}()
 	t.Cleanup(func() {
