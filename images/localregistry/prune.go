@@ -62,8 +62,11 @@ func openPruner(ctx context.Context, root string, keep []v1.Hash) (*pruner, erro
 
 func (p *pruner) run(ctx context.Context) (Pruned, error) {
 	var pruned Pruned
+	if _, err := p.driver.Stat(ctx, contentPath); err != nil {
+		return pruned, ignoreAbsent(err) // nothing was ever pushed
+	}
 	repositories, err := p.repositories(ctx)
-	if err != nil || len(repositories) == 0 {
+	if err != nil {
 		return pruned, err
 	}
 	blobs, bytes, err := p.count(ctx)
@@ -85,7 +88,7 @@ func (p *pruner) run(ctx context.Context) (Pruned, error) {
 	return pruned, err
 }
 
-// repositories returns all names; none where the folder is still empty.
+// repositories returns the names of all that hold manifests.
 func (p *pruner) repositories(ctx context.Context) ([]string, error) {
 	enumerator, ok := p.registry.(distribution.RepositoryEnumerator)
 	if !ok {

@@ -48,6 +48,9 @@ const (
 	staleUpload   = 24 * time.Hour // uploads that nobody finished are removed at the start after so long
 )
 
+// contentPath is where the library keeps repositories below its root.
+const contentPath = "/docker/registry/v2/repositories"
+
 // Serve serves the registry until ctx ends, lets what is under way finish for
 // some seconds, and returns nil. An error means that it could not start, or
 // that it stopped by itself.
@@ -150,7 +153,7 @@ func purgeUploads(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := driver.Stat(ctx, "/docker/registry/v2/repositories"); err != nil {
+	if _, err := driver.Stat(ctx, contentPath); err != nil {
 		return nil //nolint:nilerr // an empty folder has none
 	}
 	_, errs := storage.PurgeUploads(ctx, driver, time.Now().Add(-staleUpload), true)

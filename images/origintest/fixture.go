@@ -31,13 +31,20 @@ type Fixture struct {
 // same every time.
 func NewFixture(tb testing.TB, repository string) Fixture {
 	tb.Helper()
+	return NewFixtureOf(tb, repository, 1)
+}
+
+// NewFixtureOf is NewFixture with other content for each seed; the configs are
+// the same for all.
+func NewFixtureOf(tb testing.TB, repository string, seed uint64) Fixture {
+	tb.Helper()
 	f := Fixture{
 		Repository: repository,
 		Children:   map[string]images.Ref{},
 		Manifests:  map[v1.Hash]images.Manifest{},
 		Blobs:      map[v1.Hash][]byte{},
 	}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // content for tests
+	random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // content for tests
 	shared := f.addBlob(tb, random, types.OCILayer, 1<<20)
 	f.Layer = shared
 	var index v1.IndexManifest
