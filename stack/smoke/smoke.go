@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -114,9 +115,9 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 
 func makeNamespace(ctx context.Context, env Env, test string) (string, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		GenerateName: "kfdev-smoke-" + test + "-",
-		Labels:       map[string]string{TestLabel: test},
-		Annotations:  map[string]string{ExpiresAnnotation: time.Now().Add(Limit + cleanLimit).UTC().Format(time.RFC3339)},
+		Name:        "kfdev-smoke-" + test + "-" + rand.String(5),
+		Labels:      map[string]string{TestLabel: test},
+		Annotations: map[string]string{ExpiresAnnotation: time.Now().Add(Limit + cleanLimit).UTC().Format(time.RFC3339)},
 	}}
 	made, err := env.Kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
 	if err != nil {

@@ -1,0 +1,48 @@
+package suite_test
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/stack"
+	"github.com/kfdev/kfdev/stack/catalog"
+	"github.com/kfdev/kfdev/stack/smoke/suite"
+	"github.com/kfdev/kfdev/stack/smoke/tfjob"
+)
+
+// Every smoke test that a component of the catalog names is there.
+func TestTheCatalogsTestsAreThere(t *testing.T) {
+	t.Parallel()
+	names, err := catalog.Names(catalog.Files())
+	require.NoError(t, err)
+	found := map[string]bool{}
+	for _, name := range names {
+		c, err := catalog.Component(catalog.Files(), name)
+		require.NoError(t, err)
+		if c.Smoke == "" {
+			continue
+		}
+		test, err := suite.Of(c)
+		require.NoError(t, err)
+		require.Equal(t, c.Smoke, test.Name())
+		found[c.Smoke] = true
+		if training, ok := test.(tfjob.Test); ok {
+			require.Contains(t, string(training.Program), "TF_CONFIG")
+		}
+	}
+	require.Subset(t, found, map[string]bool{"tfjob": true, "hub": true, "workflow": true})
+}
+
+func TestNoTest(t *testing.T) {
+	t.Parallel()
+	_, err := suite.Of(stack.Component{Name: "mine"})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	_, err = suite.Of(stack.Component{Name: "mine", Smoke: "tfjobs"})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	require.ErrorContains(t, err, "there is none called tfjobs")
+	_, err = suite.Of(stack.Component{Name: "mine", Smoke: "tfjob", Files: fstest.MapFS{}, Dir: "mine"})
+	require.ErrorContains(t, err, "reading the training program")
+}
