@@ -113,7 +113,7 @@ func stub(o Object) *unstructured.Unstructured {
 func (a *Applier) delete(ctx context.Context, g gone) error {
 	mapping, err := a.client.Mapper.Mapping(ctx, g.GroupVersionKind())
 	if err == nil {
-		uid, policy := g.live.uid, metav1.DeletePropagationForeground
+		uid, policy := g.live.uid, propagation(g.GroupVersionKind().Group)
 		err = a.client.Dynamic.Resource(mapping.Resource).Namespace(g.Namespace).Delete(ctx, g.Name,
 			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &policy})
 	}
@@ -121,6 +121,16 @@ func (a *Applier) delete(ctx context.Context, g gone) error {
 		return &fault.Error{Op: "deleting", Subject: g.String(), Err: err}
 	}
 	return nil
+}
+
+// propagation lets a workload go only after its pods. Of other kinds nothing
+// hangs that has to go first, and the garbage collector may not know a custom
+// kind for the first half minute of its life.
+func propagation(group string) metav1.DeletionPropagation {
+	if group == "apps" || group == "batch" {
+		return metav1.DeletePropagationForeground
+	}
+	return metav1.DeletePropagationBackground
 }
 
 // gone waits until an object is not there.

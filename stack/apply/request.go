@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,17 +31,26 @@ func (a *Applier) patch(ctx context.Context, mapping kube.Mapping, i *item, dryR
 	return a.client.Dynamic.Resource(mapping.Resource).Namespace(i.object.Namespace).Patch(ctx, i.object.Name, types.ApplyPatchType, data, options)
 }
 
-// dryRun asks the server what an apply would change.
+// dryRun asks the server what an apply would change. The answer to a dry run
+// carries the live resourceVersion whatever it would change, so the two objects
+// are compared whole, with who owns what.
 func (a *Applier) dryRun(ctx context.Context, i *item) (Change, error) {
 	mapping, err := a.client.Mapper.Mapping(ctx, i.object.GroupVersionKind())
 	if err != nil {
 		return Configured, refused(i.object, err)
 	}
-	result, err := a.patch(ctx, mapping, i, true)
+	before, err := a.client.Dynamic.Resource(mapping.Resource).Namespace(i.object.Namespace).Get(ctx, i.object.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return Created, nil
+	}
 	if err != nil {
 		return Configured, refused(i.object, err)
 	}
-	if result.GetResourceVersion() == i.live.resourceVersion {
+	after, err := a.patch(ctx, mapping, i, true)
+	if err != nil {
+		return Configured, refused(i.object, err)
+	}
+	if equality.Semantic.DeepEqual(before.Object, after.Object) {
 		return Unchanged, nil
 	}
 	return Configured, nil
