@@ -173,11 +173,27 @@ func (p *Provider) lastWords(ctx context.Context, name string, failure error) er
 	if err != nil || len(containers) == 0 || !containers[0].Running {
 		return failure
 	}
-	words, err := p.docker.Exec(ctx, containers[0].ID, "journalctl", "--no-pager", "--priority=warning", "--lines=15", "--output=cat", "--unit=kubelet", "--unit=containerd")
-	if err != nil || strings.TrimSpace(words) == "" {
+	// The units' own messages say only that they failed: the programs' do not.
+	words, err := p.docker.Exec(ctx, containers[0].ID, "journalctl", "--no-pager", "--lines=200", "--output=cat", "_SYSTEMD_UNIT=kubelet.service", "_SYSTEMD_UNIT=containerd.service")
+	if err != nil {
 		return failure
 	}
-	return fmt.Errorf("%w\nlast words of %s:\n%s", failure, containers[0].Name, tail(words, 15))
+	if words = complaints(words); words == "" {
+		return failure
+	}
+	return fmt.Errorf("%w\nlast words of %s:\n%s", failure, containers[0].Name, tail(words, 8))
+}
+
+// complaints are the lines of klog and of containerd that tell of an error.
+func complaints(journal string) string {
+	var out []string
+	for line := range strings.Lines(journal) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "E") || strings.HasPrefix(line, "F") || strings.Contains(line, "level=error") || strings.Contains(line, "level=fatal") {
+			out = append(out, line[:min(len(line), 500)])
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 func tail(text string, n int) string {
