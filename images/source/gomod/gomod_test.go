@@ -280,7 +280,7 @@ func TestAnotherGoIsRefusedBeforeAnythingStarts(t *testing.T) {
 func TestAnErrorShowsWhatTheCompilerSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	_, _, err := build(t, w.maker(""), w.spec(func(g *recipe.Go, f fstest.MapFS) { g.Overlay = map[string]string{"example.com/dep/x.go": "linux.go"} }))
+	_, _, err := build(t, w.maker(""), w.spec(func(g *recipe.Go, _ fstest.MapFS) { g.Overlay = nil }))
 	require.ErrorContains(t, err, "undefined: System")
 	left, err := os.ReadDir(w.scratch)
 	require.NoError(t, err)
