@@ -92,22 +92,32 @@ func (o One) Bytes() ([]byte, error) { return render(o.root) }
 // the same name, and makes its context the current one only when asked. The
 // file is not written when it would not change. Changed says whether it was.
 func Merge(path string, one One, makeCurrent bool) (changed bool, err error) {
-	return edit(path, one.name, func(root *yaml.Node) error {
+	return edit(path, one.name, write, one.into(makeCurrent))
+}
+
+// Lacks reports whether Merge would change the file, and writes nothing.
+func Lacks(path string, one One, makeCurrent bool) (bool, error) {
+	return edit(path, one.name, func(string, []byte) error { return nil }, one.into(makeCurrent))
+}
+
+// into returns the change that puts one into a kubeconfig.
+func (o One) into(makeCurrent bool) func(*yaml.Node) error {
+	return func(root *yaml.Node) error {
 		for _, key := range []string{"apiVersion", "kind"} {
-			if get(root, key) == nil && get(one.root, key) != nil {
-				set(root, key, get(one.root, key))
+			if get(root, key) == nil && get(o.root, key) != nil {
+				set(root, key, get(o.root, key))
 			}
 		}
 		for _, list := range lists() {
-			if err := upsert(root, list, one.name, get(one.root, list).Content[0]); err != nil {
+			if err := upsert(root, list, o.name, get(o.root, list).Content[0]); err != nil {
 				return err
 			}
 		}
 		if makeCurrent {
-			set(root, "current-context", scalar(one.name))
+			set(root, "current-context", scalar(o.name))
 		}
 		return nil
-	})
+	}
 }
 
 // Remove takes the entries of the name out of the file at path, and unsets the
@@ -116,7 +126,7 @@ func Remove(path, name string) (changed bool, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return edit(path, name, func(root *yaml.Node) error {
+	return edit(path, name, write, func(root *yaml.Node) error {
 		for _, list := range lists() {
 			items, err := listOf(root, list)
 			if err != nil {
@@ -143,9 +153,9 @@ func Remove(path, name string) (changed bool, err error) {
 	})
 }
 
-// edit changes the file under its lock, and checks before it writes that
+// edit changes the file under its lock, and checks before it is kept that
 // nothing under another name has changed.
-func edit(path, name string, change func(*yaml.Node) error) (changed bool, err error) {
+func edit(path, name string, keep func(path string, data []byte) error, change func(*yaml.Node) error) (changed bool, err error) {
 	unlock, err := lock(path)
 	if err != nil {
 		return false, err
@@ -175,7 +185,7 @@ func edit(path, name string, change func(*yaml.Node) error) (changed bool, err e
 	if same {
 		return false, nil
 	}
-	if err := write(path, out); err != nil {
+	if err := keep(path, out); err != nil {
 		return false, &fault.Error{Op: op, Subject: path, Err: err}
 	}
 	return true, nil
