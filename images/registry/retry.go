@@ -111,7 +111,7 @@ func passingError(err error) bool {
 	case errors.As(err, &dns):
 		return dns.IsTemporary && !dns.IsNotFound
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStalled),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+		errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
 		return true
 	}
 	return errors.As(err, &timeout) && timeout.Timeout()
