@@ -58,7 +58,7 @@ type job struct {
 // or was canceled had moved is not moved again.
 func (c *Copier) Copy(ctx context.Context, refs ...Ref) (Copied, error) {
 	var done Copied
-	closures, err := c.walk(ctx, refs)
+	closures, held, err := c.walk(ctx, refs)
 	if err != nil {
 		return done, err
 	}
@@ -75,36 +75,47 @@ func (c *Copier) Copy(ctx context.Context, refs ...Ref) (Copied, error) {
 		return done, err
 	}
 	done.Blobs, done.Bytes = len(jobs), total
-	done.Manifests, err = c.putManifests(ctx, closures)
+	done.Manifests, err = c.putManifests(ctx, closures, held)
 	return done, err
 }
 
 // walk reads every closure. Manifests that the target has are read from there,
-// where it can be read, so that a copy of what is there needs no origin.
-func (c *Copier) walk(ctx context.Context, refs []Ref) ([]Closure, error) {
-	var from manifestReader = c.From
+// where it can be read, so that a copy of what is there needs no origin; held
+// knows which those are.
+func (c *Copier) walk(ctx context.Context, refs []Ref) ([]Closure, *nearest, error) {
+	held := &nearest{far: c.From}
 	if near, ok := c.To.(manifestReader); ok {
-		from = nearest{near: near, far: c.From}
+		held.near = near
 	}
 	closures := make([]Closure, len(refs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelChecks)
 	for i, ref := range refs {
 		g.Go(func() (err error) {
-			closures[i], err = Walk(ctx, from, ref, c.Platforms)
+			closures[i], err = Walk(ctx, held, ref, c.Platforms)
 			return err
 		})
 	}
-	return closures, g.Wait()
+	return closures, held, g.Wait()
 }
 
-// nearest reads manifests from near, and from far those that near lacks.
-type nearest struct{ near, far manifestReader }
+// nearest reads manifests from near, when it is not nil, and from far those
+// that near lacks.
+type nearest struct {
+	near, far manifestReader
+	had       sync.Map // Ref of each manifest that near has
+}
 
-func (n nearest) Manifest(ctx context.Context, ref Ref) (Manifest, error) {
-	m, err := n.near.Manifest(ctx, ref)
-	if err == nil || ctx.Err() != nil {
-		return m, err
+// Manifest reads one.
+func (n *nearest) Manifest(ctx context.Context, ref Ref) (Manifest, error) {
+	if n.near != nil {
+		m, err := n.near.Manifest(ctx, ref)
+		if err == nil {
+			n.had.Store(ref, true)
+		}
+		if err == nil || ctx.Err() != nil {
+			return m, err
+		}
 	}
 	// Whatever is wrong with the near copy, the far one is the truth.
 	return n.far.Manifest(ctx, ref)
@@ -283,20 +294,18 @@ func (l *lazy) close() (int64, error) {
 }
 
 // putManifests writes what the target lacks, children first.
-func (c *Copier) putManifests(ctx context.Context, closures []Closure) (int, error) {
+func (c *Copier) putManifests(ctx context.Context, closures []Closure, held *nearest) (int, error) {
 	var written atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelChecks)
 	for _, closure := range closures {
 		g.Go(func() error {
 			for _, n := range closure.Nodes {
-				desc := v1.Descriptor{MediaType: n.Manifest.MediaType, Digest: n.Ref.Digest, Size: int64(len(n.Manifest.Raw))}
-				has, err := c.To.Has(ctx, n.Ref.Repository, desc)
-				if err == nil && !has {
-					written.Add(1)
-					err = c.To.PutManifest(ctx, n.Ref, n.Manifest)
+				if _, ok := held.had.Load(n.Ref); ok {
+					continue
 				}
-				if err != nil {
+				written.Add(1)
+				if err := c.To.PutManifest(ctx, n.Ref, n.Manifest); err != nil {
 					return &fault.Error{Op: "writing a manifest", Subject: n.Ref.String(), Err: err}
 				}
 			}

@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// client holds one authenticated session for each repository and scope.
+// client holds the outcome of handshakes: one for a registry that asks for no
+// credentials, else one for each repository and scope.
 type client struct {
 	cfg  Config
 	base http.RoundTripper
@@ -26,8 +27,9 @@ type client struct {
 // session is the outcome of one handshake. Its lock is held while the
 // handshake runs, so that it runs once.
 type session struct {
-	mu   sync.Mutex
-	http *http.Client
+	mu    sync.Mutex
+	http  *http.Client
+	asked *transport.Challenge // what a registry answered when it was asked first
 }
 
 func newClient(cfg Config) *client {
@@ -42,17 +44,42 @@ func newClient(cfg Config) *client {
 // open returns the client for a repository, after the handshake of its
 // registry. Scope is transport.PullScope or transport.PushScope.
 func (c *client) open(ctx context.Context, repo name.Repository, scope string) (*http.Client, error) {
-	key := repo.Name() + " " + scope
+	registry := c.session(repo.RegistryStr())
+	registry.mu.Lock()
+	if registry.asked == nil {
+		asked, err := transport.Ping(ctx, repo.Registry, c.base)
+		if err != nil {
+			registry.mu.Unlock()
+			return nil, err
+		}
+		registry.asked = asked
+	}
+	if registry.asked.Scheme == "" {
+		defer registry.mu.Unlock()
+		return c.handshake(ctx, registry, repo, scope)
+	}
+	registry.mu.Unlock()
+
+	s := c.session(repo.Name() + " " + scope)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.handshake(ctx, s, repo, scope)
+}
+
+func (c *client) session(key string) *session {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s, ok := c.sessions[key]
 	if !ok {
 		s = &session{}
 		c.sessions[key] = s
 	}
-	c.mu.Unlock()
+	return s
+}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// handshake returns the session's client, and makes it first when there is
+// none. The caller holds the session's lock.
+func (c *client) handshake(ctx context.Context, s *session, repo name.Repository, scope string) (*http.Client, error) {
 	if s.http != nil {
 		return s.http, nil
 	}
