@@ -95,7 +95,7 @@ func (a *Applier) Apply(ctx context.Context, set Set) (changes ChangeSet, err er
 	for s := range stages {
 		items := work.of(s)
 		if s == hooks && needsGate(items) {
-			if err := a.gate.Served(ctx, set.Name, services(items)); err != nil {
+			if err := a.gate.Served(ctx, set.Name, Services(contents(items))); err != nil {
 				return changes, err
 			}
 		}

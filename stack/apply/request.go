@@ -146,40 +146,41 @@ func needsGate(items []*item) bool {
 	return slices.ContainsFunc(items, func(i *item) bool { return i.change != Unchanged })
 }
 
-// services returns the services that the items' webhooks and API services call.
-func services(items []*item) []types.NamespacedName {
+// Services returns the services that webhooks and API services among the
+// objects call.
+func Services(objects []*unstructured.Unstructured) []types.NamespacedName {
 	seen := map[types.NamespacedName]bool{}
 	var all []types.NamespacedName
 	add := func(from map[string]any, path ...string) {
-		m, found, err := unstructured.NestedStringMap(withoutPort(from, path), path...)
-		n := types.NamespacedName{Namespace: m["namespace"], Name: m["name"]}
-		if err == nil && found && !seen[n] {
+		service, _, _ := unstructured.NestedMap(from, path...)
+		namespace, _ := service["namespace"].(string)
+		name, _ := service["name"].(string)
+		n := types.NamespacedName{Namespace: namespace, Name: name}
+		if name != "" && !seen[n] {
 			seen[n] = true
 			all = append(all, n)
 		}
 	}
-	for _, i := range items {
-		list, _, _ := unstructured.NestedSlice(i.content.Object, "webhooks")
-		for _, w := range list {
-			if hook, ok := w.(map[string]any); ok {
-				add(hook, "clientConfig", "service")
+	for _, o := range objects {
+		switch o.GroupVersionKind().Group {
+		case "admissionregistration.k8s.io":
+			list, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+			for _, w := range list {
+				if hook, ok := w.(map[string]any); ok {
+					add(hook, "clientConfig", "service")
+				}
 			}
-		}
-		if i.object.Kind == "APIService" {
-			add(i.content.Object, "spec", "service")
+		case "apiregistration.k8s.io":
+			add(o.Object, "spec", "service")
 		}
 	}
 	return all
 }
 
-// withoutPort returns a copy of from whose map at path holds texts alone.
-func withoutPort(from map[string]any, path []string) map[string]any {
-	m, found, err := unstructured.NestedMap(from, path...)
-	if !found || err != nil {
-		return nil
+func contents(items []*item) []*unstructured.Unstructured {
+	all := make([]*unstructured.Unstructured, len(items))
+	for n, i := range items {
+		all[n] = i.content
 	}
-	delete(m, "port")
-	out := map[string]any{}
-	_ = unstructured.SetNestedMap(out, m, path...)
-	return out
+	return all
 }
