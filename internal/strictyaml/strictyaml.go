@@ -18,10 +18,10 @@ import (
 
 // Problem is one thing wrong in a file.
 type Problem struct {
-	File   string
-	Line   int // from 1; 0 where the file as a whole is meant
-	Column int // from 1
-	Text   string
+	File   string `json:"file"`
+	Line   int    `json:"line"`   // from 1; 0 where the file as a whole is meant
+	Column int    `json:"column"` // from 1
+	Text   string `json:"text"`
 }
 
 // String returns file:line:column: text.

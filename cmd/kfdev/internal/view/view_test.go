@@ -1,0 +1,100 @@
+package view_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/cmd/kfdev/internal/view"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/strictyaml"
+)
+
+func TestResult(t *testing.T) {
+	t.Parallel()
+	value := map[string]any{"name": "a<b", "size": 1}
+	text := func(w io.Writer) error { _, err := fmt.Fprintln(w, "a table"); return err }
+	for format, want := range map[view.Format]string{
+		view.Text: "a table\n",
+		view.JSON: "{\n  \"name\": \"a<b\",\n  \"size\": 1\n}\n",
+		view.YAML: "name: a<b\nsize: 1\n",
+	} {
+		var out bytes.Buffer
+		require.NoError(t, view.Result(&out, format, value, text))
+		require.Equal(t, want, out.String())
+	}
+	require.Error(t, view.Result(io.Discard, view.JSON, func() {}, text))
+	require.Error(t, view.Result(io.Discard, view.YAML, func() {}, text))
+}
+
+func problems(n int) error {
+	var all strictyaml.Problems
+	for i := range n {
+		all = append(all, strictyaml.Problem{File: "kfdev.yaml", Line: i + 1, Column: 3, Text: "wrong"})
+	}
+	return &fault.Error{Op: "reading the project", Kind: fault.Usage, Hint: "see kfdev schema", Err: all.Err()}
+}
+
+func TestErrorText(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err  error
+		want string
+	}{
+		"plain":       {errors.New("boom"), "error: boom\n"},
+		"hints":       {&fault.Error{Op: "going up", Hint: "outer", Err: &fault.Error{Op: "pulling", Hint: "inner", Err: errors.New("no")}}, "error: going up: pulling: no\nhint: outer\nhint: inner\n"},
+		"one problem": {problems(1), "error: reading the project: kfdev.yaml:1:3: wrong\nhint: see kfdev schema\n"},
+		"problems":    {problems(2), "error: reading the project: 2 problems\nkfdev.yaml:1:3: wrong\nkfdev.yaml:2:3: wrong\nhint: see kfdev schema\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			require.NoError(t, view.Error(&out, view.Text, tc.err, 1))
+			require.Equal(t, tc.want, out.String())
+		})
+	}
+}
+
+func TestErrorForPrograms(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	err := problems(2)
+	require.NoError(t, view.Error(&out, view.JSON, err, fault.ExitCode(err)))
+	var got map[string]view.Failure
+	require.NoError(t, json.Unmarshal(out.Bytes(), &got))
+	f := got["error"]
+	require.Equal(t, "usage", f.Kind)
+	require.Equal(t, 2, f.ExitCode)
+	require.Equal(t, []string{"see kfdev schema"}, f.Hints)
+	require.Len(t, f.Problems, 2)
+	require.Equal(t, 2, f.Problems[1].Line)
+	require.Contains(t, out.String(), `"line": 2`)
+}
+
+func TestEveryExitCodeHasAName(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for kind := fault.Failure; kind <= fault.Canceled; kind++ {
+		err := &fault.Error{Kind: kind}
+		var out bytes.Buffer
+		require.NoError(t, view.Error(&out, view.JSON, err, fault.ExitCode(err)))
+		var got map[string]view.Failure
+		require.NoError(t, json.Unmarshal(out.Bytes(), &got))
+		require.False(t, seen[got["error"].Kind], got["error"].Kind)
+		seen[got["error"].Kind] = true
+	}
+}
+
+func TestParseFormat(t *testing.T) {
+	t.Parallel()
+	f, err := view.ParseFormat("yaml")
+	require.NoError(t, err)
+	require.Equal(t, view.YAML, f)
+	_, err = view.ParseFormat("toml")
+	require.Error(t, err)
+}

@@ -1,0 +1,109 @@
+package root
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/cmd/kfdev/internal/view"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+)
+
+func none(string) string { return "" }
+
+func TestEveryCommandTellsTheExitCodesAndTakesTheGlobalFlags(t *testing.T) {
+	t.Parallel()
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		require.NotEmpty(t, c.Short, c.CommandPath())
+		var out bytes.Buffer
+		c.SetOut(&out)
+		require.NoError(t, c.Help())
+		require.Contains(t, out.String(), "130  interrupted", c.CommandPath())
+		require.NotNil(t, c.Flag("output"), c.CommandPath())
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(New())
+}
+
+// The test sends the process a signal, so it runs alone.
+func TestTheFirstInterruptEndsACommandCleanly(t *testing.T) { //nolint:paralleltest // as said above
+	r, w := io.Pipe()
+	var out bytes.Buffer
+	code := make(chan int)
+	go func() {
+		args := []string{"registry", "serve", "--addr", "127.0.0.1:0", "--root", filepath.Join(t.TempDir(), "r")}
+		code <- Run(context.Background(), args, Streams{In: strings.NewReader(""), Out: &out, Err: w}, none)
+		_ = w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	require.True(t, lines.Scan())
+	require.Contains(t, lines.Text(), "serving")
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
+	require.True(t, lines.Scan())
+	require.Contains(t, lines.Text(), "once more to stop at once")
+	require.Equal(t, 0, <-code)
+	require.Empty(t, out.String())
+}
+
+func TestInterruptibleCancelsWithAnInterruption(t *testing.T) { //nolint:paralleltest // it sends the process a signal
+	told := make(chan string, 1)
+	ctx, interrupted, stop := interruptible(context.Background(), func(s string) { told <- s })
+	defer stop()
+	require.False(t, interrupted())
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
+	<-ctx.Done()
+	require.True(t, interrupted())
+	require.NotEmpty(t, <-told)
+	require.Equal(t, 130, fault.ExitCode(context.Cause(ctx)))
+}
+
+func TestWarningsGoBesideProgress(t *testing.T) {
+	t.Parallel()
+	var errs bytes.Buffer
+	a := &app{streams: Streams{Err: &errs}, getenv: none, mode: "plain"}
+	a.warn("before")
+	progress.Say(a.sink(), "said")
+	a.warn("between")
+	a.close()
+	a.close()
+	a.warn("after")
+	require.Equal(t, "before\n00:00  said\n00:00  warning: between\nafter\n", errs.String())
+}
+
+func TestErrorFormat(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]view.Format{
+		"":                     view.Text,
+		"x -o json":            view.JSON,
+		"x -ojson":             view.JSON,
+		"x -o=yaml":            view.YAML,
+		"x --output yaml -bad": view.YAML,
+		"x --output=json":      view.JSON,
+		"x --output":           view.Text,
+		"x -o nonsense":        view.Text,
+		"x json":               view.Text,
+	} {
+		require.Equal(t, want, (&app{}).errorFormat(strings.Fields(args)), args)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	require.Equal(t, 0, Run(t.Context(), []string{"version"}, Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, none))
+	require.True(t, strings.HasPrefix(out.String(), "kfdev "))
+	require.Empty(t, errs.String())
+}
