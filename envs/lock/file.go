@@ -186,7 +186,7 @@ func Decode(path string, data []byte) (Lock, v1.Hash, error) {
 	wrong := func(kind fault.Kind, err error) (Lock, v1.Hash, error) {
 		return Lock{}, v1.Hash{}, &fault.Error{
 			Op: "reading the lock", Subject: path, Kind: kind, Err: err,
-			Hint: "take the file from version control again, or write it anew with kfdev lock",
+			Hint: "take the file from version control again, or remove it and run kfdev lock",
 		}
 	}
 	if line := conflict(data); line > 0 {
