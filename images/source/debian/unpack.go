@@ -218,25 +218,29 @@ func (u *unpacker) finish(f filter) error {
 
 // linked follows a hard link to the file it is a name of.
 func (u *unpacker) linked(name string) (string, error) {
-	for at := name; ; {
-		target := u.entries[at].Link
-		e, ok := u.entries[target]
-		if !ok || e.Type != layer.File && e.Type != layer.Hardlink || target == name {
+	at := name
+	for range len(u.links) {
+		at = u.entries[at].Link
+		switch e, ok := u.entries[at]; {
+		case !ok || e.Type != layer.File && e.Type != layer.Hardlink:
 			return "", fmt.Errorf("%q: hard link to %q, which is not a file of the layer", name, u.entries[name].Link)
+		case e.Type == layer.File:
+			return at, nil
 		}
-		if e.Type == layer.File {
-			return target, nil
-		}
-		at = target
 	}
+	return "", fmt.Errorf("%q: hard link to %q, which is not a file of the layer", name, u.entries[name].Link)
 }
 
 // text reads a file that was unpacked.
 func (u *unpacker) text(name string) ([]byte, error) {
-	e, ok := u.entries[name]
-	for ok && e.Type == layer.Hardlink {
-		e, ok = u.entries[e.Link]
+	if u.entries[name].Type == layer.Hardlink {
+		file, err := u.linked(name)
+		if err != nil {
+			return nil, err
+		}
+		name = file
 	}
+	e, ok := u.entries[name]
 	if !ok || e.Type != layer.File {
 		return nil, fmt.Errorf("no package of the layer holds the file /%s", name)
 	}

@@ -3,6 +3,8 @@ package apt
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -70,17 +72,23 @@ func parseURIs(text []byte) ([]Package, error) {
 		parts := strings.Split(strings.TrimSuffix(p.File, ".deb"), "_")
 		hash, ok := strings.CutPrefix(fields[3], "SHA256:")
 		size, err := strconv.ParseInt(fields[2], 10, 64)
-		if !ok || err != nil || len(parts) != 3 {
+		if !ok || !hexadecimal(hash) || err != nil || size < 0 || len(parts) != 3 || path.Base(p.File) != p.File {
 			return nil, bad
 		}
 		version, err := url.PathUnescape(parts[1])
-		if err != nil {
+		if err != nil || version == "" || parts[0] == "" || parts[2] == "" {
 			return nil, bad
 		}
 		p.Name, p.Version, p.Architecture, p.Size, p.SHA256 = parts[0], version, parts[2], size, hash
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// hexadecimal reports whether text is a SHA256 as apt writes it.
+func hexadecimal(text string) bool {
+	raw, err := hex.DecodeString(text)
+	return err == nil && len(raw) == sha256.Size
 }
 
 // Candidates returns the version that apt would take of each named package,
@@ -132,7 +140,7 @@ func (a *Archive) show(ctx context.Context, args []string) ([]Package, error) {
 	var all []Package
 	for _, s := range stanzas {
 		size, err := strconv.ParseInt(s.Get("Size"), 10, 64)
-		if err != nil || s.Get("SHA256") == "" {
+		if err != nil || !hexadecimal(s.Get("SHA256")) {
 			return nil, &fault.Error{Op: "reading apt-cache's answer", Subject: s.Get("Package"), Err: fmt.Errorf("no size or no SHA256 in the index")}
 		}
 		p := Package{

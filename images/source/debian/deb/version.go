@@ -150,7 +150,7 @@ func ParseRelations(field string) ([][]Relation, error) {
 func parseRelation(text string) (Relation, error) {
 	name, rest, versioned := strings.Cut(text, "(")
 	name, _, _ = strings.Cut(strings.TrimSpace(name), ":")
-	if name == "" || strings.ContainsAny(name, " \t\n()[]<>") {
+	if name == "" || strings.ContainsFunc(name, not(nameRune)) {
 		return Relation{}, fmt.Errorf("%q is not a relation to a package", text)
 	}
 	if !versioned {
@@ -168,8 +168,19 @@ func parseRelation(text string) (Relation, error) {
 	default:
 		closed = false
 	}
-	if !closed || strings.TrimSpace(after) != "" || relation.Version == "" || strings.ContainsAny(relation.Version, " \t\n") {
+	if !closed || strings.TrimSpace(after) != "" || relation.Version == "" || strings.ContainsFunc(relation.Version, not(versionRune)) {
 		return Relation{}, fmt.Errorf("%q is not a relation to a package", text)
 	}
 	return relation, nil
 }
+
+// nameRune reports whether a package's name may hold r (Policy 5.6.1, upper
+// case let through).
+func nameRune(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("+-.", r)
+}
+
+// versionRune reports whether a version may hold r (Policy 5.6.12).
+func versionRune(r rune) bool { return nameRune(r) || r == '~' || r == ':' }
+
+func not(f func(rune) bool) func(rune) bool { return func(r rune) bool { return !f(r) } }
