@@ -50,7 +50,7 @@ type lockEntry struct {
 
 var (
 	packagePath = regexp.MustCompile(`^(?:node_modules/(?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+/)*node_modules/((?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+)$`)
-	packageName = regexp.MustCompile(`^(?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~-]+$`)
+	packageName = regexp.MustCompile(`^(?:@[A-Za-z0-9._~-]+/)?[A-Za-z0-9._~][A-Za-z0-9._~-]*$`) // never an option
 	binName     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 	version     = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?$`)
 )
@@ -107,7 +107,7 @@ func (e lockEntry) check(place string) (Package, error) {
 	case !e.fits():
 		return Package{}, errors.New("is not for linux/amd64 with glibc")
 	case !packageName.MatchString(p.Name):
-		return Package{}, fmt.Errorf("name %q", p.Name)
+		return Package{}, fmt.Errorf("the name %q is not one of a package", p.Name)
 	case !version.MatchString(e.Version):
 		return Package{}, fmt.Errorf("version %q is not exact", e.Version)
 	}
