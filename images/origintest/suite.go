@@ -51,6 +51,7 @@ func Run(t *testing.T, repository string, serve func(t *testing.T, f Fixture) Su
 }
 
 func servesManifests(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	require.Equal(t, s.Kind, s.Origin.Kind())
 	for digest, want := range f.Manifests {
 		got, err := s.Origin.Manifest(t.Context(), images.Ref{Repository: f.Repository, Digest: digest})
@@ -66,6 +67,7 @@ func servesManifests(t *testing.T, f Fixture, s Subject) {
 }
 
 func servesBlobs(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	for digest, want := range f.Blobs {
 		got, err := read(t.Context(), s.Origin, f.Repository, descriptor(digest, want))
 		require.NoError(t, err)
@@ -74,6 +76,7 @@ func servesBlobs(t *testing.T, f Fixture, s Subject) {
 }
 
 func namesMissing(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	absent := v1.Hash{Algorithm: "sha256", Hex: "00000000000000000000000000000000000000000000000000000000000000ff"}
 	_, err := s.Origin.Manifest(t.Context(), images.Ref{Repository: f.Repository, Digest: absent})
 	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
@@ -92,6 +95,7 @@ func namesMissing(t *testing.T, f Fixture, s Subject) {
 }
 
 func refusesChanged(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	whole := f.Blobs[f.Layer.Digest]
 	for _, change := range []struct {
 		name string
@@ -112,6 +116,7 @@ func refusesChanged(t *testing.T, f Fixture, s Subject) {
 }
 
 func refusesChangedManifest(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	for _, change := range []func([]byte) []byte{
 		func(b []byte) []byte { return append(bytes.Clone(b), '\n') },
 		func(b []byte) []byte { return b[:len(b)/2] },
@@ -124,6 +129,7 @@ func refusesChangedManifest(t *testing.T, f Fixture, s Subject) {
 }
 
 func refusesWrongDescriptor(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	for _, delta := range []int64{-1, 1} {
 		wrong := f.Config
 		wrong.Size += delta
@@ -133,6 +139,7 @@ func refusesWrongDescriptor(t *testing.T, f Fixture, s Subject) {
 }
 
 func stopsWhenCanceled(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	content, err := s.Origin.Blob(ctx, f.Repository, f.Layer)
 	require.NoError(t, err)
@@ -153,6 +160,7 @@ func stopsWhenCanceled(t *testing.T, f Fixture, s Subject) {
 }
 
 func servesMany(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	var wg sync.WaitGroup
 	errs := make(chan error, 100)
 	for range 4 {
@@ -178,6 +186,7 @@ func servesMany(t *testing.T, f Fixture, s Subject) {
 }
 
 func closesEarly(t *testing.T, f Fixture, s Subject) {
+	t.Helper()
 	for range 3 {
 		content, err := s.Origin.Blob(t.Context(), f.Repository, f.Layer)
 		require.NoError(t, err)

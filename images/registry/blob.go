@@ -25,7 +25,7 @@ const maxBreaks = 100
 func (c *client) blob(ctx context.Context, repo name.Repository, desc v1.Descriptor) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &download{ctx: ctx, cancel: cancel, c: c, repo: repo, desc: desc}
-	if err := d.open(); err != nil {
+	if err := d.open(ctx); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -55,8 +55,8 @@ type part struct {
 }
 
 // open asks for the blob from the offset on.
-func (d *download) open() error {
-	ctx, cancel := context.WithCancelCause(d.ctx)
+func (d *download) open(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
 	header := http.Header{}
 	want := []int{http.StatusOK}
 	if d.offset > 0 {
@@ -98,7 +98,7 @@ func (d *download) place(resp *http.Response) error {
 func (d *download) Read(p []byte) (int, error) {
 	for {
 		if d.part == nil {
-			if err := d.open(); err != nil {
+			if err := d.open(d.ctx); err != nil {
 				if err = d.broke(err); err != nil {
 					return 0, err
 				}

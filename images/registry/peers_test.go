@@ -84,7 +84,7 @@ func forward(t *testing.T, to string) http.Handler {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }()
 		for k, v := range resp.Header {
 			w.Header()[k] = v
 		}

@@ -125,7 +125,7 @@ func TestAnswers(t *testing.T) {
 	portal := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // takes connections, says nothing
 	require.NoError(t, err)
-	defer silent.Close()
+	defer func() { _ = silent.Close() }()
 
 	cfg := config(t)
 	cfg.Mirrors = map[string][]string{"far.example": {good.addr}}

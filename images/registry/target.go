@@ -77,7 +77,7 @@ func (t *Target) has(ctx context.Context, repo name.Repository, desc v1.Descript
 	if err != nil {
 		return false, explain("asking for", t.subject(repo, desc.Digest), repo.RegistryStr(), err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.ContentLength >= 0 && resp.ContentLength != desc.Size {
 		return false, nil // what is there is not whole
 	}
@@ -184,7 +184,7 @@ func (t *Target) begin(ctx context.Context, repo name.Repository, desc v1.Descri
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusCreated {
 		return "", nil
 	}

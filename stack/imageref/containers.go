@@ -52,7 +52,7 @@ func containersOf(o *unstructured.Unstructured) []container {
 		name, _ := fields["name"].(string)
 		found = append(found, container{path: path, name: name, fields: fields})
 	}
-	visit(map[string]any(o.Object), nil, func(path []any, node any) bool {
+	visit(o.Object, nil, func(path []any, node any) bool {
 		if skipped(path) {
 			return false
 		}
@@ -112,7 +112,7 @@ func (f *finder) findContainers(object int, o *unstructured.Unstructured) {
 	if o.GetKind() == "CustomResourceDefinition" {
 		return
 	}
-	visit(map[string]any(o.Object), nil, func(path []any, node any) bool {
+	visit(o.Object, nil, func(path []any, node any) bool {
 		fields, ok := node.(map[string]any)
 		if volume, isVolume := fields["image"].(map[string]any); ok && isVolume && volume["reference"] != nil {
 			f.addWhole(object, join(path, "image", "reference"), "image volume")

@@ -9,8 +9,6 @@ import (
 )
 
 // constant is a digest of an image or layer.
-//
-//nolint:gochecknoglobals // a constant in all but name
 var constant = regexp.MustCompile(`sha256:[0-9a-fA-F]{64}`)
 
 // Digests returns file:line of everything in fsys that has the form of an

@@ -24,8 +24,6 @@ const (
 )
 
 // forms are compiled once and never change.
-//
-//nolint:gochecknoglobals // constants in all but name
 var (
 	// a registry's host, a path, a tag or a digest or both
 	withHost = regexp.MustCompile(before + `(` + host + `(?:/` + part + `)+(?:` + tag + `(?:` + sum + `)?|` + sum + `))`)
@@ -46,7 +44,7 @@ func (f *finder) findGeneric(object int, o *unstructured.Unstructured, rules []R
 		}
 	}
 	isDefinition := o.GetKind() == "CustomResourceDefinition"
-	visit(map[string]any(o.Object), nil, func(path []any, node any) bool {
+	visit(o.Object, nil, func(path []any, node any) bool {
 		if skipped(path) || beside(o, path) {
 			return false
 		}

@@ -18,19 +18,19 @@ import (
 )
 
 // objects reads the YAML documents of a file in testdata.
-func objects(t testing.TB, file string) []*unstructured.Unstructured {
-	t.Helper()
+func objects(tb testing.TB, file string) []*unstructured.Unstructured {
+	tb.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", file))
-	require.NoError(t, err)
-	return parse(t, string(raw))
+	require.NoError(tb, err)
+	return parse(tb, string(raw))
 }
 
-func parse(t testing.TB, text string) []*unstructured.Unstructured {
-	t.Helper()
+func parse(tb testing.TB, text string) []*unstructured.Unstructured {
+	tb.Helper()
 	var all []*unstructured.Unstructured
 	for _, doc := range strings.Split(text, "\n---\n") {
 		o := &unstructured.Unstructured{}
-		require.NoError(t, yaml.Unmarshal([]byte(doc), &o.Object))
+		require.NoError(tb, yaml.Unmarshal([]byte(doc), &o.Object))
 		all = append(all, o)
 	}
 	return all

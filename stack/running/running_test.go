@@ -21,16 +21,16 @@ func hash(digit string) v1.Hash {
 // repeated digit stand for: 1 the index, 2 the child, 3 the configuration of
 // an image that is locked; 4 the configuration of a control plane image; f
 // what nobody locked.
-func pods(t testing.TB) []corev1.Pod {
-	t.Helper()
+func pods(tb testing.TB) []corev1.Pod {
+	tb.Helper()
 	raw, err := os.ReadFile("testdata/pods.yaml")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	text := string(raw)
 	for _, digit := range []string{"1", "2", "3", "4", "f"} {
 		text = strings.ReplaceAll(text, "${"+digit+"}", strings.Repeat(digit, 64))
 	}
 	var list corev1.PodList
-	require.NoError(t, yaml.UnmarshalStrict([]byte(text), &list))
+	require.NoError(tb, yaml.UnmarshalStrict([]byte(text), &list))
 	return list.Items
 }
 
