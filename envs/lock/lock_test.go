@@ -328,7 +328,7 @@ func TestAnyTextSurvives(t *testing.T) {
 		}
 		return out.String()
 	}
-	for range 300 {
+	for range 60 {
 		l := sample()
 		l.Catalog, l.Images[0].StandsFor = text(), text()
 		l.Images[0].References = []lock.Reference{{Component: text(), Object: text(), Path: text(), How: text()}}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +218,40 @@ func TestTTYHeightIsBounded(t *testing.T) {
 	s.write(t, picture)
 	require.Len(t, s.lines(), 8)
 	require.Equal(t, "  and 23 more", s.lines()[7])
+}
+
+func TestTTYOfATerminalMadeNarrower(t *testing.T) {
+	t.Parallel()
+	var out lockedBuffer
+	var wide string
+	var columns atomic.Int64
+	columns.Store(80)
+	synctest.Test(t, func(*testing.T) {
+		size := func() (int, int, bool) { return int(columns.Load()), 24, true }
+		c := console.New(console.Options{Mode: console.TTY, Size: size, Out: &out, Color: true})
+		progress.Say(c, "stays")
+		progress.Start(c, "a", strings.Repeat("x", 70), 0, progress.None)
+		pass(time.Second)
+		wide = out.String()
+		columns.Store(40)
+		pass(time.Second)
+		c.Close()
+	})
+	s := &screen{columns: 40} // it wraps the line of the wide picture, as terminals do
+	s.write(t, "")
+	for _, line := range screenOf(t, wide, 80) {
+		s.write(t, line+"\n")
+	}
+	s.write(t, strings.TrimPrefix(out.String(), wide))
+	require.Equal(t, []string{"stays"}, s.lines())
+}
+
+// screenOf returns what a terminal shows after text.
+func screenOf(t *testing.T, text string, columns int) []string {
+	t.Helper()
+	s := &screen{columns: columns}
+	s.write(t, text)
+	return s.lines()
 }
 
 func TestManyGoroutinesAndALateEvent(t *testing.T) {

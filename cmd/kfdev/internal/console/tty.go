@@ -20,7 +20,7 @@ type tty struct {
 	color   bool
 	verbose bool
 
-	live  int    // lines of the picture on the screen
+	live  []int  // characters of each line of the picture on the screen
 	frame int    // of the spinner
 	above string // lines that go above the picture with the next write
 }
@@ -96,22 +96,31 @@ func (r *tty) end(e progress.Event, t *task) {
 
 func (r *tty) tick(m *model, now time.Time) {
 	r.frame++
-	if r.live > 0 || len(m.active) > 0 {
+	if len(r.live) > 0 || len(m.active) > 0 {
 		r.draw(m, now)
 	}
 }
 
 func (r *tty) close(*model) {
-	fmt.Fprint(r.out, r.home()+clearBelow)
-	r.live = 0
+	columns, _, _ := r.size()
+	fmt.Fprint(r.out, r.home(columns)+clearBelow)
+	r.live = nil
 }
 
-// home brings the cursor to the picture's first line.
-func (r *tty) home() string {
-	if r.live == 0 {
+// home brings the cursor to the picture's first line. Where the terminal was
+// made narrower, it has wrapped the lines of the picture since.
+func (r *tty) home(columns int) string {
+	rows := 0
+	for _, length := range r.live {
+		rows++
+		if columns > 0 && length > columns {
+			rows += (length - 1) / columns
+		}
+	}
+	if rows == 0 {
 		return "\r"
 	}
-	return "\r" + fmt.Sprintf(upLines, r.live)
+	return "\r" + fmt.Sprintf(upLines, rows)
 }
 
 // draw writes what goes above, and the picture anew.
@@ -122,17 +131,32 @@ func (r *tty) draw(m *model, now time.Time) {
 	}
 	lines := r.picture(m, now, columns-1, min(maxLive, max(1, rows-spareRows)))
 	var out strings.Builder
-	out.WriteString(r.home())
+	out.WriteString(r.home(columns))
 	if r.above != "" {
 		out.WriteString(clearBelow + r.above) // long lines may wrap: these are never moved back over
 		r.above = ""
 	}
+	r.live = r.live[:0]
 	for _, line := range lines {
 		out.WriteString(clearLine + line + "\n")
+		r.live = append(r.live, characters(line))
 	}
 	out.WriteString(clearBelow)
-	r.live = len(lines)
 	_, _ = io.WriteString(r.out, out.String()) // standard error is gone: there is nobody left to tell
+}
+
+// characters counts what a line shows: escape codes show nothing.
+func characters(line string) int {
+	n := 0
+	for rest := line; rest != ""; {
+		before, after, coded := strings.Cut(rest, "\x1b[")
+		n += utf8.RuneCountInString(before)
+		if !coded {
+			break
+		}
+		_, rest, _ = strings.Cut(after, "m")
+	}
+	return n
 }
 
 // picture returns the live lines, each at most columns wide.
