@@ -202,16 +202,18 @@ func (a *Applier) one(ctx context.Context, item *item) (Member, Change, error) {
 	if err != nil {
 		return Member{}, "", refused(item.object, err)
 	}
+	owned, applied, err := ownership(result.GetManagedFields(), item.manager)
+	if err != nil {
+		return Member{}, "", fmt.Errorf("%s: %w", item.object, err)
+	}
 	change := Configured
 	switch {
 	case !item.live.found:
 		change = Created
 	case result.GetResourceVersion() == item.live.resourceVersion:
 		change = Unchanged
-	}
-	owned, err := ownership(result.GetManagedFields(), item.manager)
-	if err != nil {
-		return Member{}, "", fmt.Errorf("%s: %w", item.object, err)
+	case item.member.Desired == "" && owned == item.live.owned && applied.Equal(&item.live.applied):
+		change = Unchanged // a controller wrote to it meanwhile, kfdev did not
 	}
 	return Member{Object: item.object, UID: result.GetUID(), Desired: item.desired, Owned: owned}, change, nil
 }

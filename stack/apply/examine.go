@@ -40,6 +40,7 @@ type live struct {
 	resourceVersion string
 	partOf          string
 	owned           string
+	applied         metav1.Time // when kfdev last changed it
 }
 
 // gone is a member of the inventory that the set holds no more.
@@ -265,11 +266,14 @@ func (a *Applier) metadata(ctx context.Context, o Object) (*metav1.PartialObject
 }
 
 func (l *live) fill(o *metav1.PartialObjectMetadata, manager string) {
-	owned, err := ownership(o.ManagedFields, manager)
+	owned, applied, err := ownership(o.ManagedFields, manager)
 	if err != nil {
 		owned = "" // not what was recorded: it is applied again
 	}
-	*l = live{found: true, deleting: o.DeletionTimestamp != nil, uid: o.UID, resourceVersion: o.ResourceVersion, partOf: o.Labels[partOfLabel], owned: owned}
+	*l = live{
+		found: true, deleting: o.DeletionTimestamp != nil, uid: o.UID, resourceVersion: o.ResourceVersion,
+		partOf: o.Labels[partOfLabel], owned: owned, applied: applied,
+	}
 }
 
 // decide says for every item what is to be done.
@@ -293,8 +297,9 @@ func (a *Applier) decide(set Set, w *work) error {
 
 // ownership returns a hash of the fields that the server says are the
 // manager's. It changes when anyone changes one of them or takes it over, and
-// stays so when the value is changed back.
-func ownership(entries []metav1.ManagedFieldsEntry, manager string) (string, error) {
+// stays so when the value is changed back. The time is that of the last apply
+// that changed something.
+func ownership(entries []metav1.ManagedFieldsEntry, manager string) (hash string, applied metav1.Time, err error) {
 	for _, e := range entries {
 		if e.Manager != manager || e.Operation != metav1.ManagedFieldsOperationApply || e.Subresource != "" || e.FieldsV1 == nil {
 			continue
@@ -302,14 +307,17 @@ func ownership(entries []metav1.ManagedFieldsEntry, manager string) (string, err
 		// The same fields come in another order from another request.
 		var fields any
 		if err := json.Unmarshal(e.FieldsV1.Raw, &fields); err != nil {
-			return "", fmt.Errorf("reading who owns its fields: %w", err)
+			return "", applied, fmt.Errorf("reading who owns its fields: %w", err)
 		}
 		data, err := json.Marshal(fields)
 		if err != nil {
-			return "", err
+			return "", applied, err
+		}
+		if e.Time != nil {
+			applied = *e.Time
 		}
 		sum := sha256.Sum256(append([]byte(e.APIVersion+"\n"), data...))
-		return hex.EncodeToString(sum[:16]), nil
+		return hex.EncodeToString(sum[:16]), applied, nil
 	}
-	return "", nil
+	return "", applied, nil
 }

@@ -188,7 +188,7 @@ func (w *Waiter) groups(ctx context.Context, set string, objects []*unstructured
 		if err != nil {
 			return nil, &fault.Error{Op: "waiting for the component to be ready", Subject: set, Err: err}
 		}
-		if !mapping.Status || o.GetKind() == "Namespace" {
+		if !mapping.Status || settled(o.GetKind()) {
 			continue
 		}
 		g := byKind[mapping]
@@ -210,6 +210,10 @@ func (w *Waiter) groups(ctx context.Context, set string, objects []*unstructured
 	}
 	return append(all, endpoints(apply.Services(objects))...), nil
 }
+
+// settled reports whether objects of this kind are not waited for here: an
+// apply waits for the kinds that it changes, and they are large.
+func settled(kind string) bool { return kind == "Namespace" || kind == "CustomResourceDefinition" }
 
 // endpoints makes a group of each service's endpoint slices.
 func endpoints(services []types.NamespacedName) []group {
