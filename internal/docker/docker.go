@@ -24,14 +24,18 @@ type Client struct {
 // DOCKER_HOST, else the current context of the docker command's configuration,
 // else the platform's default socket. It does not connect.
 func New() (*Client, error) {
-	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
 	host, err := contextHost()
 	if err != nil {
 		return nil, &fault.Error{Op: "finding the Docker daemon", Kind: fault.Preflight, Hint: "see `docker context ls`", Err: err}
 	}
 	if host != "" {
-		options = append(options, client.WithHost(host))
+		return connect(client.FromEnv, client.WithHost(host))
 	}
+	return connect(client.FromEnv)
+}
+
+func connect(options ...client.Opt) (*Client, error) {
+	options = append(options, client.WithAPIVersionNegotiation())
 	api, err := client.NewClientWithOpts(options...)
 	if err != nil {
 		return nil, &fault.Error{Op: "finding the Docker daemon", Kind: fault.Preflight, Err: err}
