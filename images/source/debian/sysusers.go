@@ -32,12 +32,15 @@ func parseSysusers(text string) ([]sysuser, error) {
 			return nil, fmt.Errorf("line %d: %q is not a line of sysusers.d", number, line)
 		}
 		for i, f := range fields {
-			if strings.ContainsAny(f, ":%\n") && i != 2 && i != 3 || strings.ContainsAny(f, "%\n") {
+			if strings.ContainsAny(f, "%\n") || strings.Contains(f, ":") && (kind != "u" || i != 2) {
 				return nil, fmt.Errorf("line %d: %q is not supported", number, f)
 			}
 			if f == "-" {
 				fields[i] = ""
 			}
+		}
+		if fields[1] == "" && kind != "r" {
+			return nil, fmt.Errorf("line %d: %q names nobody", number, line)
 		}
 		fields = append(fields, "", "", "", "")
 		all = append(all, sysuser{kind[0], fields[1], fields[2], fields[3], fields[4], fields[5]})

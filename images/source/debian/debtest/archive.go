@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,36 +18,17 @@ import (
 type Archive struct {
 	t     testing.TB
 	root  string
-	gnupg string
 	suite string
+	key   key
 }
 
 // NewArchive makes an empty signed archive of a suite, with a key of its own.
-// It needs gpg.
 func NewArchive(t testing.TB, suite string) *Archive {
 	t.Helper()
-	// Not t.TempDir: its path is too long for gpg-agent's socket.
-	gnupg, err := os.MkdirTemp("", "kfdev-gpg-")
-	require.NoError(t, err)
-	a := &Archive{t: t, root: t.TempDir(), gnupg: gnupg, suite: suite}
-	t.Cleanup(func() {
-		stop := exec.Command("gpgconf", "--homedir", gnupg, "--kill", "all")
-		if out, err := stop.CombinedOutput(); err != nil {
-			t.Logf("stopping gpg-agent: %v\n%s", err, out)
-		}
-		require.NoError(t, os.RemoveAll(gnupg))
-	})
-	a.gpg("--quick-generate-key", "--passphrase", "", "kfdev test archive", "ed25519", "sign", "never")
-	a.gpg("--output", filepath.Join(a.root, "key.gpg"), "--export")
+	a := &Archive{t: t, root: t.TempDir(), suite: suite, key: newKey(t)}
+	require.NoError(t, os.WriteFile(filepath.Join(a.root, "key.gpg"), a.key.public(t), 0o644))
 	a.Publish()
 	return a
-}
-
-func (a *Archive) gpg(args ...string) {
-	a.t.Helper()
-	cmd := exec.CommandContext(a.t.Context(), "gpg", append([]string{"--homedir", a.gnupg, "--batch", "--yes", "--pinentry-mode", "loopback"}, args...)...)
-	out, err := cmd.CombinedOutput()
-	require.NoError(a.t, err, "%s", out)
 }
 
 // Publish makes the archive hold exactly these packages; what it held before
@@ -84,9 +64,7 @@ func (a *Archive) Publish(packages ...Package) {
 		require.NoError(a.t, os.WriteFile(path, files[name], 0o644))
 		release += fmt.Sprintf(" %x %d %s\n", sha256.Sum256(files[name]), len(files[name]), name)
 	}
-	path := filepath.Join(dist, "Release")
-	require.NoError(a.t, os.WriteFile(path, []byte(release), 0o644))
-	a.gpg("--output", filepath.Join(dist, "InRelease"), "--clearsign", path)
+	require.NoError(a.t, os.WriteFile(filepath.Join(dist, "InRelease"), a.key.clearsign(a.t, release), 0o644))
 }
 
 // Tamper changes the index without signing it anew.

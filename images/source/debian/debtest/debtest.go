@@ -1,5 +1,5 @@
 // Package debtest makes Debian packages, and signed archives of them, for
-// tests: small ones, by hand, without Debian's tools but gpg.
+// tests: small ones, by hand, without Debian's tools.
 package debtest
 
 import (
