@@ -84,8 +84,8 @@ type Certificate struct {
 	Namespace string   `yaml:"namespace,omitempty"` // the component's, when empty
 	Service   string   `yaml:"service,omitempty"`   // the Service it is served behind; gives its DNS names
 	DNSNames  []string `yaml:"dnsNames,omitempty"`  // more names
-	// Authority is the common name of the authority's certificate; some
-	// programs check it. Empty: "kfdev <secret>".
+	// Authority is the common name and the DNS name of the authority's
+	// certificate; some programs check it. Empty: "<secret>-ca".
 	Authority string `yaml:"authority,omitempty"`
 	// Inject names the objects (kind/name) that get the authority's certificate
 	// as caBundle: webhook configurations, CustomResourceDefinitions with a

@@ -4,9 +4,8 @@
 package certs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -21,8 +20,18 @@ import (
 // days are left; kfdev does so earlier, so that it is the one.
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
-	servingLife   = 3 * 365 * 24 * time.Hour
+	servingLife   = 5 * 365 * 24 * time.Hour
 	renewBefore   = 120 * 24 * time.Hour
+)
+
+// keyBits is the size of a key. Keys are RSA in PKCS #1, the one form that
+// every operator which looks after its own certificate can read.
+const keyBits = 2048
+
+// The types of PEM blocks.
+const (
+	certificateBlock = "CERTIFICATE"
+	keyBlock         = "RSA PRIVATE KEY"
 )
 
 // Pair is a serving certificate with its authority, each with its key, as PEM.
@@ -33,7 +42,7 @@ type Pair struct {
 
 // Request is what a pair is for.
 type Request struct {
-	Authority string   // common name of the authority
+	Authority string   // common name of the authority, and DNS name in its certificate
 	DNSNames  []string // that the serving certificate is good for; at least one
 	Now       time.Time
 }
@@ -49,7 +58,7 @@ func Renew(old Pair, r Request) (Pair, error) {
 		return old, nil
 	}
 	authority, key, err := parse(old.Authority, old.AuthorityKey)
-	if err != nil || !good(authority, r.Now) || !authority.IsCA || authority.Subject.CommonName != r.Authority {
+	if err != nil || !good(authority, r.Now) || !authority.IsCA || !names(authority, r.Authority) {
 		if old, authority, key, err = newAuthority(r); err != nil {
 			return Pair{}, err
 		}
@@ -68,7 +77,7 @@ func Check(p Pair, r Request) error {
 	if err != nil {
 		return fmt.Errorf("the serving certificate: %w", err)
 	}
-	if authority.Subject.CommonName != r.Authority {
+	if !names(authority, r.Authority) {
 		return fmt.Errorf("the authority is named %q, not %q", authority.Subject.CommonName, r.Authority)
 	}
 	if !good(authority, r.Now) || !good(serving, r.Now) {
@@ -84,12 +93,16 @@ func Check(p Pair, r Request) error {
 	return nil
 }
 
+func names(authority *x509.Certificate, name string) bool {
+	return authority.Subject.CommonName == name && authority.VerifyHostname(name) == nil
+}
+
 func good(c *x509.Certificate, now time.Time) bool {
 	return now.After(c.NotBefore) && now.Add(renewBefore).Before(c.NotAfter)
 }
 
-func newAuthority(r Request) (Pair, *x509.Certificate, *ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func newAuthority(r Request) (Pair, *x509.Certificate, *rsa.PrivateKey, error) {
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
 		return Pair{}, nil, nil, err
 	}
@@ -97,6 +110,9 @@ func newAuthority(r Request) (Pair, *x509.Certificate, *ecdsa.PrivateKey, error)
 	if err != nil {
 		return Pair{}, nil, nil, err
 	}
+	// Operators verify the authority's own certificate as if it were a server's,
+	// against a DNS name.
+	template.DNSNames = []string{r.Authority}
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature
 	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -107,12 +123,11 @@ func newAuthority(r Request) (Pair, *x509.Certificate, *ecdsa.PrivateKey, error)
 	if err != nil {
 		return Pair{}, nil, nil, err
 	}
-	keyPEM, err := encodeKey(key)
-	return Pair{Authority: encode(raw), AuthorityKey: keyPEM}, certificate, key, err
+	return Pair{Authority: encode(raw), AuthorityKey: encodeKey(key)}, certificate, key, nil
 }
 
-func issue(p Pair, authority *x509.Certificate, authorityKey *ecdsa.PrivateKey, r Request) (Pair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func issue(p Pair, authority *x509.Certificate, authorityKey *rsa.PrivateKey, r Request) (Pair, error) {
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -124,7 +139,7 @@ func issue(p Pair, authority *x509.Certificate, authorityKey *ecdsa.PrivateKey, 
 		template.Subject.CommonName = r.DNSNames[0][:64]
 	}
 	template.DNSNames = slices.Clone(r.DNSNames)
-	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	if template.NotAfter.After(authority.NotAfter) {
 		template.NotAfter = authority.NotAfter
@@ -133,9 +148,8 @@ func issue(p Pair, authority *x509.Certificate, authorityKey *ecdsa.PrivateKey, 
 	if err != nil {
 		return Pair{}, err
 	}
-	p.Serving = encode(raw)
-	p.ServingKey, err = encodeKey(key)
-	return p, err
+	p.Serving, p.ServingKey = encode(raw), encodeKey(key)
+	return p, nil
 }
 
 func template(name string, now time.Time, life time.Duration) (*x509.Certificate, error) {
@@ -149,29 +163,28 @@ func template(name string, now time.Time, life time.Duration) (*x509.Certificate
 }
 
 func encode(raw []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})
+	return pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: raw})
 }
 
-func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	raw, err := x509.MarshalECPrivateKey(key)
-	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw}), err
+func encodeKey(key *rsa.PrivateKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }
 
 // parse reads a certificate and its key, and checks that they are of one pair.
-func parse(certificatePEM, keyPEM []byte) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func parse(certificatePEM, keyPEM []byte) (*x509.Certificate, *rsa.PrivateKey, error) {
 	block, _ := pem.Decode(certificatePEM)
-	if block == nil || block.Type != "CERTIFICATE" {
+	if block == nil || block.Type != certificateBlock {
 		return nil, nil, errors.New("there is no certificate")
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return nil, nil, err
 	}
-	keyBlock, _ := pem.Decode(keyPEM)
-	if keyBlock == nil || keyBlock.Type != "EC PRIVATE KEY" {
-		return nil, nil, errors.New("there is no EC private key")
+	keyData, _ := pem.Decode(keyPEM)
+	if keyData == nil || keyData.Type != keyBlock {
+		return nil, nil, errors.New("there is no RSA key in PKCS #1")
 	}
-	key, err := x509.ParseECPrivateKey(keyBlock.Bytes)
+	key, err := x509.ParsePKCS1PrivateKey(keyData.Bytes)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"io"
 	"log"
 	"net/http"
@@ -47,6 +48,28 @@ func TestAClientTrustsIt(t *testing.T) {
 	}
 }
 
+// What an operator that looks after its own certificate checks before it
+// believes a Secret.
+func TestAnOperatorBelievesIt(t *testing.T) {
+	t.Parallel()
+	p, err := certs.Renew(certs.Pair{}, request(time.Now()))
+	require.NoError(t, err)
+	block, rest := pem.Decode(p.AuthorityKey)
+	require.Empty(t, rest)
+	_, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM(p.Authority))
+	for name, certificate := range map[string][]byte{"an-authority": p.Authority, "hook.ns.svc": p.Serving} {
+		block, rest := pem.Decode(certificate)
+		require.Empty(t, rest)
+		c, err := x509.ParseCertificate(block.Bytes)
+		require.NoError(t, err)
+		_, err = c.Verify(x509.VerifyOptions{DNSName: name, Roots: pool, CurrentTime: time.Now().Add(90 * 24 * time.Hour)})
+		require.NoError(t, err)
+	}
+}
+
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -62,7 +85,7 @@ func TestRenew(t *testing.T) {
 		want outcome
 	}{
 		"still good":        {first, request(now.Add(24 * time.Hour)), outcome{true, true}},
-		"nearly over":       {first, request(now.Add((3*365 - 60) * 24 * time.Hour)), outcome{true, false}},
+		"nearly over":       {first, request(now.Add((5*365 - 60) * 24 * time.Hour)), outcome{true, false}},
 		"authority over":    {first, request(now.Add(9*365*24*time.Hour + 300*24*time.Hour)), outcome{false, false}},
 		"not yet":           {first, request(now.Add(-48 * time.Hour)), outcome{false, false}},
 		"another name":      {first, certs.Request{Authority: "an-authority", DNSNames: []string{"new.ns.svc"}, Now: now}, outcome{true, false}},

@@ -93,7 +93,7 @@ func (s *Seeder) all(ctx context.Context, c stack.Component, write bool) (Result
 func Request(c stack.Component, certificate stack.Certificate, now time.Time) certs.Request {
 	r := certs.Request{Authority: certificate.Authority, Now: now}
 	if r.Authority == "" {
-		r.Authority = "kfdev " + certificate.Secret
+		r.Authority = certificate.Secret + "-ca"
 	}
 	if certificate.Service != "" {
 		base := certificate.Service + "." + namespace(certificate.Namespace, c)
