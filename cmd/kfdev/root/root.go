@@ -124,7 +124,8 @@ file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.`,
 			panic(err) // the flag was defined above
 		}
 	}
-	cmd.AddCommand(newInit(a), newSchema(a), newVersion(a), newRegistry(a))
+	cmd.AddCommand(newInit(a), newSchema(a), newVersion(a), newRegistry(a),
+		newLock(a), newUp(a), newDown(a), newStatus(a), newVerify(a))
 	return cmd
 }
 

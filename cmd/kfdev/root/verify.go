@@ -1,0 +1,61 @@
+package root
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kfdev/kfdev/envs"
+)
+
+func newVerify(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify [COMPONENT...]",
+		Short: "Run the smoke tests, and compare every image that runs with the lock",
+		Long: `Runs each component's smoke test in a namespace of its own, and removes that
+again: a distributed TensorFlow training, a notebook opened through the hub, a
+workflow. Then every image that runs in the cluster (containers, init
+containers, sidecars, ephemeral containers) is held against the lock; one that is not
+in it is named, and the exit code is 6.`,
+		Example: "  kfdev verify\n  kfdev verify training-operator",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withEngine(cmd, func(e *envs.Engine) error {
+				v, err := e.Verify(cmd.Context(), args)
+				if v.Lock == "" {
+					return err
+				}
+				if showErr := a.result(v, func(w io.Writer) error { return verifyText(w, v) }); showErr != nil {
+					return showErr
+				}
+				return err
+			})
+		},
+	}
+}
+
+func verifyText(w io.Writer, v envs.Verification) error {
+	var rows [][]string
+	for _, t := range v.Tests {
+		state := "ok"
+		if !t.OK {
+			state = "FAILED"
+		}
+		rows = append(rows, []string{t.Component, t.Name, state, took(t.Took)})
+		for _, s := range t.Steps {
+			rows = append(rows, []string{"", "  " + s.Name, s.Error, took(s.Took)})
+		}
+		for _, f := range t.Facts {
+			rows = append(rows, []string{"", "  " + f.Name, f.Value, ""})
+		}
+	}
+	if err := table(w, "COMPONENT TEST RESULT TOOK", rows); err != nil {
+		return err
+	}
+	r := v.Running
+	fmt.Fprintf(w, "\n%d containers in %d pods run; %d are not in the lock\n", r.Containers, r.Pods, len(r.Foreigners))
+	for _, f := range r.Foreigners {
+		fmt.Fprintf(w, "  %s\n", f)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/envs/state"
+	"github.com/kfdev/kfdev/internal/fault"
+)
+
+// DownOptions say how the stack is taken down.
+type DownOptions struct {
+	// Delete removes all that is kfdev's of the project: the cluster with its
+	// volumes, the context, the record; and, with the last project of this user,
+	// the local registry with its content and the images that were loaded.
+	// Without it the cluster is stopped, and keeps all it has.
+	Delete bool
+	Wait   bool // for another kfdev that changes the project
+}
+
+// DownResult is what a down did.
+type DownResult struct {
+	Project string   `json:"project"`
+	Stopped bool     `json:"stopped"`
+	Deleted []string `json:"deleted,omitempty"` // what is gone, for people
+	Kept    []string `json:"kept,omitempty"`    // what stays, and why
+}
+
+// Down stops or deletes the project's cluster.
+func (e *Engine) Down(ctx context.Context, o DownOptions) (result DownResult, err error) {
+	release, err := e.records.Acquire(ctx, e.command, o.Wait, e.sink)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	name := e.file.Metadata.Name
+	result.Project = name
+	if !o.Delete {
+		err := e.world.Clusters.Stop(ctx, name)
+		result.Stopped = err == nil
+		return result, err
+	}
+	return result, e.delete(ctx, name, &result)
+}
+
+func (e *Engine) delete(ctx context.Context, name string, result *DownResult) error {
+	got, err := e.world.Clusters.Get(ctx, name)
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+	case err != nil:
+		return err
+	case got.Owner != e.file.Dir:
+		return &fault.Error{
+			Op: "deleting the cluster", Subject: got.Name, Kind: fault.Gate,
+			Hint: "run `kfdev down --delete` there", Err: fmt.Errorf("it belongs to the project in %s", got.Owner),
+		}
+	default:
+		if err := e.world.Clusters.Delete(ctx, name); err != nil {
+			return err
+		}
+		result.Deleted = append(result.Deleted, "cluster "+got.Name+" with its volumes")
+	}
+	removed, err := e.world.Kubeconfig.Remove(cluster.ContextName(name))
+	if err != nil {
+		return err
+	}
+	if removed {
+		result.Deleted = append(result.Deleted, "context "+cluster.ContextName(name))
+	}
+	if err := e.records.Forget(); err != nil {
+		return err
+	}
+	return e.deleteRegistry(ctx, result)
+}
+
+// deleteRegistry removes the local registry when no other project of this user
+// has a cluster that pulls from it.
+func (e *Engine) deleteRegistry(ctx context.Context, result *DownResult) error {
+	others, err := state.List(e.dirs.State)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if other.Project != e.file.Metadata.Name && other.Cluster.Name != "" {
+			result.Kept = append(result.Kept, fmt.Sprintf("the local registry, which %s uses too", other.Project))
+			return nil
+		}
+	}
+	switch _, err := e.world.Registry(nil).Get(ctx); {
+	case fault.KindOf(err) == fault.NotFound:
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := e.world.Registry(nil).Remove(ctx); err != nil {
+		return err
+	}
+	result.Deleted = append(result.Deleted, "the local registry with its content")
+	result.Kept = append(result.Kept, "built and downloaded images in "+e.dirs.Cache+" (`kfdev images prune` removes them)")
+	return nil
+}

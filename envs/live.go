@@ -1,0 +1,218 @@
+package envs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kfdev/kfdev/envs/lock"
+	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/certs"
+	"github.com/kfdev/kfdev/stack/ready"
+	"github.com/kfdev/kfdev/stack/running"
+	"github.com/kfdev/kfdev/stack/seed"
+	"github.com/kfdev/kfdev/stack/smoke"
+)
+
+// readyWithin is how long a component may take to become ready. Its images are
+// pulled in that time, from the local registry.
+const readyWithin = 10 * time.Minute
+
+// liveStack is live over a real cluster.
+type liveStack struct {
+	client  *kube.Client
+	applier *apply.Applier
+	waiter  *ready.Waiter
+	seeder  *seed.Seeder
+}
+
+func newLiveStack(client *kube.Client, sink progress.Sink) *liveStack {
+	waiter := ready.New(client, sink, readyWithin)
+	return &liveStack{
+		client: client, waiter: waiter, applier: apply.New(client, waiter, sink), seeder: seed.New(client, time.Now),
+	}
+}
+
+// Close drops the connections.
+func (l *liveStack) Close() { l.client.Close() }
+
+// setOf returns the part's objects, with the authorities of its certificates
+// where the API server looks for them.
+func setOf(p part, authorities [][]byte) (apply.Set, error) {
+	objects := p.rendered.Objects
+	for i, c := range p.Certificates {
+		if i >= len(authorities) || authorities[i] == nil {
+			continue
+		}
+		var err error
+		if objects, err = certs.Inject(objects, c.Inject, authorities[i]); err != nil {
+			return apply.Set{}, err
+		}
+	}
+	return apply.Set{Name: p.Name, Namespace: p.Namespace, Hash: p.hash, Objects: objects}, nil
+}
+
+// Plan says what Apply would do.
+func (l *liveStack) Plan(ctx context.Context, p part) (apply.ChangeSet, error) {
+	seeded, err := l.seeder.Plan(ctx, p.Component)
+	if err != nil {
+		return nil, err
+	}
+	set, err := setOf(p, seeded.Authorities)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := l.applier.Plan(ctx, set)
+	return append(seeded.Changes, changes...), err
+}
+
+// Apply brings the part in: what must be there before, then its objects.
+func (l *liveStack) Apply(ctx context.Context, p part) (apply.ChangeSet, error) {
+	seeded, err := l.seeder.Ensure(ctx, p.Component)
+	if err != nil {
+		return nil, err
+	}
+	set, err := setOf(p, seeded.Authorities)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := l.applier.Apply(ctx, set)
+	return append(seeded.Changes, changes...), err
+}
+
+// Current reports whether all of the part is ready now.
+func (l *liveStack) Current(ctx context.Context, p part) (bool, string, error) {
+	statuses, err := l.waiter.Look(ctx, p.Name, p.rendered.Objects)
+	if err != nil {
+		return false, "", err
+	}
+	var why []string
+	for _, s := range statuses {
+		if s.State != ready.Current {
+			why = append(why, fmt.Sprintf("%s is %s: %s", s.Object, s.State, s.Message))
+		}
+	}
+	return len(why) == 0, strings.Join(why, "; "), nil
+}
+
+// Ready waits until all of the part is.
+func (l *liveStack) Ready(ctx context.Context, p part) error {
+	return l.waiter.Wait(ctx, p.Name, p.rendered.Objects)
+}
+
+// Sets names the components that the cluster holds.
+func (l *liveStack) Sets(ctx context.Context) ([]string, error) {
+	all, err := l.applier.Inventories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(all))
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	return names, nil
+}
+
+// Remove deletes a component.
+func (l *liveStack) Remove(ctx context.Context, name string) (apply.ChangeSet, error) {
+	return l.applier.Remove(ctx, name)
+}
+
+// Pods returns every pod of the cluster.
+func (l *liveStack) Pods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := l.client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing pods: %w", err)
+	}
+	pods := make([]corev1.Pod, len(list.Items))
+	for i, item := range list.Items {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &pods[i]); err != nil {
+			return nil, fmt.Errorf("reading pod %s: %w", item.GetName(), err)
+		}
+	}
+	return pods, nil
+}
+
+// Memory is the working set of all nodes as their kubelets measure it, bytes.
+func (l *liveStack) Memory(ctx context.Context) (int64, error) {
+	nodes, err := l.client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("listing nodes: %w", err)
+	}
+	var sum int64
+	for _, n := range nodes.Items {
+		raw, err := l.client.Raw(ctx, "/api/v1/nodes/"+n.GetName()+"/proxy/stats/summary")
+		if err != nil {
+			return 0, fmt.Errorf("measuring node %s: %w", n.GetName(), err)
+		}
+		var summary struct {
+			Node struct {
+				Memory struct {
+					WorkingSetBytes int64 `json:"workingSetBytes"`
+				} `json:"memory"`
+			} `json:"node"`
+		}
+		if err := json.Unmarshal(raw, &summary); err != nil {
+			return 0, fmt.Errorf("measuring node %s: %w", n.GetName(), err)
+		}
+		sum += summary.Node.Memory.WorkingSetBytes
+	}
+	return sum, nil
+}
+
+// Secret reads one value of a Secret.
+func (l *liveStack) Secret(ctx context.Context, namespace, name, key string) (string, error) {
+	return l.seeder.Read(ctx, namespace, name, key)
+}
+
+// Client is the client behind it.
+func (l *liveStack) Client() *kube.Client { return l.client }
+
+// Smoke returns what a smoke test runs in, without what is a component's own.
+func (l *liveStack) Smoke() (smoke.Env, error) {
+	env, err := smoke.Connect(l.client.Config)
+	env.Forward = func(ctx context.Context, namespace, service string, port int) (string, func(), error) {
+		f, err := l.client.Forward(ctx, namespace, service, port, "127.0.0.1:0")
+		if err != nil {
+			return "", nil, err
+		}
+		return f.Addr(), func() { f.Close() }, nil
+	}
+	return env, err
+}
+
+// allowed is the set of digests that may run, by the lock.
+func allowed(l lock.Lock) running.Allowed {
+	set := running.Allowed{}
+	for digest, name := range l.Digests() {
+		set.Add(name, digest)
+	}
+	return set
+}
+
+func copies(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
+	out := make([]*unstructured.Unstructured, len(objects))
+	for i, o := range objects {
+		out[i] = o.DeepCopy()
+	}
+	return out
+}
+
+func contains(all []string, one string) bool {
+	for _, each := range all {
+		if each == one {
+			return true
+		}
+	}
+	return false
+}

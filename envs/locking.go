@@ -1,0 +1,336 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/kfdev/kfdev/envs/lock"
+	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack"
+	"github.com/kfdev/kfdev/stack/imageref"
+	"github.com/kfdev/kfdev/stack/render"
+)
+
+// KubernetesVersion is the version that kfdev's clusters run: that of the node
+// image, from a registry and from source.
+const KubernetesVersion = "v1.36.1"
+
+// publishedNode is the node image where a registry is used.
+const publishedNode = "docker.io/kindest/node:" + KubernetesVersion
+
+// nodeRecipe is the recipe of the node image from source.
+const nodeRecipe = "node"
+
+// LockOptions say how the lock is brought up to date.
+type LockOptions struct {
+	// Check writes nothing and builds nothing; a lock that would change is a
+	// fault of kind Drift.
+	Check bool
+	// Update moves what a lock otherwise keeps: the images of the given names
+	// (component, recipe, repository or published image), or all of them where
+	// UpdateAll is set.
+	Update    []string
+	UpdateAll bool
+	Wait      bool // for another kfdev that changes the project
+}
+
+// LockResult is what became of the lock.
+type LockResult struct {
+	Digest  string            `json:"digest"`
+	Origin  images.OriginKind `json:"origin"`
+	Why     string            `json:"why"` // this origin
+	Images  int               `json:"images"`
+	Changes []lock.Change     `json:"changes"`
+	Written bool              `json:"written"`
+}
+
+// Lock computes the project's lock and writes it, or checks it.
+func (e *Engine) Lock(ctx context.Context, o LockOptions) (result LockResult, err error) {
+	if !o.Check {
+		release, err := e.records.Acquire(ctx, e.command, o.Wait, e.sink)
+		if err != nil {
+			return result, err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
+	return e.writeLock(ctx, o)
+}
+
+func (e *Engine) writeLock(ctx context.Context, o LockOptions) (LockResult, error) {
+	old, _, err := lock.Load(e.file.Dir)
+	had := err == nil
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return LockResult{}, err
+	}
+	l := &locker{Engine: e, options: o, old: old, had: had}
+	next, err := l.compute(ctx)
+	if err != nil {
+		return LockResult{}, err
+	}
+	result := LockResult{Origin: next.Origin, Why: l.why, Images: len(next.Images), Changes: lock.Diff(old, next)}
+	if o.Check {
+		digest, err := lock.Digest(old)
+		result.Digest = digest.String()
+		if err == nil && len(result.Changes) > 0 {
+			err = &fault.Error{
+				Op: "checking the lock", Subject: lock.FileName, Kind: fault.Drift,
+				Hint: "run `kfdev lock`", Err: fmt.Errorf("it would change in %d facts", len(result.Changes)),
+			}
+		}
+		return result, err
+	}
+	var digest v1.Hash
+	result.Written, digest, err = lock.Save(e.file.Dir, next)
+	result.Digest = digest.String()
+	return result, err
+}
+
+// refreshLock brings the lock up to date where it is not the project's.
+func (e *Engine) refreshLock(ctx context.Context) error {
+	_, err := e.settled(ctx)
+	kind := fault.KindOf(err)
+	if err == nil || (kind != fault.NotFound && kind != fault.Drift) {
+		return err
+	}
+	progress.Say(e.sink, "kfdev.lock is not there or not this project's; locking first")
+	result, err := e.writeLock(ctx, LockOptions{})
+	if err != nil {
+		return err
+	}
+	progress.Say(e.sink, fmt.Sprintf("locked %d images, origin %s (%s)", result.Images, result.Origin, result.Why))
+	return nil
+}
+
+// locker computes one lock.
+type locker struct {
+	*Engine
+	options LockOptions
+	old     lock.Lock
+	had     bool
+	why     string // the origin was decided so
+}
+
+// wanted is one image that the stack needs, and where.
+type wanted struct {
+	published  string // fully qualified, with its tag
+	recipe     string
+	components []string
+	references []lock.Reference
+}
+
+func (l *locker) compute(ctx context.Context) (lock.Lock, error) {
+	parts, err := l.stackOf(l.file)
+	if err != nil {
+		return lock.Lock{}, err
+	}
+	all, err := wantedBy(parts)
+	if err != nil {
+		return lock.Lock{}, err
+	}
+	next := lock.Lock{Catalog: catalogVersion, Kubernetes: KubernetesVersion}
+	for _, p := range l.file.Platforms {
+		next.Platforms = append(next.Platforms, string(p))
+	}
+	if next.Origin, l.why, err = l.decideOrigin(ctx, all); err != nil {
+		return next, err
+	}
+	if next.Origin == images.FromSource {
+		err = l.fromSource(ctx, &next, all)
+	} else {
+		err = l.fromRegistry(ctx, &next, all)
+	}
+	if err != nil {
+		return next, err
+	}
+	for _, p := range parts {
+		c, err := lockedComponent(p, next)
+		if err != nil {
+			return next, err
+		}
+		next.Components = append(next.Components, c)
+	}
+	return next, nil
+}
+
+// wantedBy gathers the images of all components: those that manifests name,
+// and those that only a smoke test runs.
+func wantedBy(parts []part) ([]wanted, error) {
+	byName := map[string]*wanted{}
+	add := func(p part, published, recipe string, ref lock.Reference) {
+		w := byName[published]
+		if w == nil {
+			w = &wanted{published: published, recipe: recipe}
+			byName[published] = w
+		}
+		if !slices.Contains(w.components, p.Name) {
+			w.components = append(w.components, p.Name)
+		}
+		w.recipe = max(w.recipe, recipe)
+		w.references = append(w.references, ref)
+	}
+	var errs []error
+	for _, p := range parts {
+		for _, r := range p.references {
+			name, err := fullName(r.Image)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %w", p.Name, r, err))
+				continue
+			}
+			add(p, name, recipeOf(p.Component, name), lock.Reference{Component: p.Name, Object: r.Object, Path: r.Path, How: r.How})
+		}
+		for _, i := range p.Images {
+			if i.Use == stack.InSmoke {
+				add(p, i.Published, i.Recipe, lock.Reference{Component: p.Name, Object: "smoke test " + p.Smoke, Path: i.Name, How: "smoke"})
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &fault.Error{Op: "reading image names", Kind: fault.Usage, Err: err}
+	}
+	var all []wanted
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		all = append(all, *byName[name])
+	}
+	return all, nil
+}
+
+// fullName writes an image's name as Docker completes it.
+func fullName(image string) (string, error) {
+	named, err := reference.ParseDockerRef(image)
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", image, err)
+	}
+	return reference.TagNameOnly(named).String(), nil
+}
+
+func recipeOf(c stack.Component, published string) string {
+	for _, i := range c.Images {
+		if i.Published == published {
+			return i.Recipe
+		}
+	}
+	return ""
+}
+
+// decideOrigin says where images come from: what the project asks for, what
+// the lock had decided before, or else what answers now.
+func (l *locker) decideOrigin(ctx context.Context, all []wanted) (images.OriginKind, string, error) {
+	switch want := l.file.Origin; {
+	case want == "registry" || want == "source":
+		return images.OriginKind(want), "kfdev.yaml says so", nil
+	case l.had && l.old.Origin != "" && !l.options.UpdateAll:
+		return l.old.Origin, "as the lock decided before", nil
+	}
+	repositories := []string{publishedNode[:strings.LastIndex(publishedNode, ":")]}
+	for _, w := range all {
+		repositories = append(repositories, w.published[:strings.LastIndex(w.published, ":")])
+	}
+	task := progress.Start(l.sink, "lock/origin", "asking the registries whether they answer", 0, progress.None)
+	err := l.remote.Answers(ctx, repositories, registryPatience)
+	if err == nil {
+		task.Finish("the registries answer: images are pulled")
+		return images.FromRegistry, "every registry answered", nil
+	}
+	if ctx.Err() != nil {
+		task.Fail(ctx.Err())
+		return "", "", ctx.Err()
+	}
+	task.Finish("no registry answers: images are built from source")
+	return images.FromSource, "not every registry answered within " + registryPatience.String(), nil
+}
+
+// lockedComponent records a component with every image by digest.
+func lockedComponent(p part, l lock.Lock) (lock.Component, error) {
+	source, err := v1.NewHash(p.rendered.SourceHash)
+	if err != nil {
+		return lock.Component{}, err
+	}
+	pinnedPart, err := pinned(p, l)
+	if err != nil {
+		return lock.Component{}, err
+	}
+	rendered, err := v1.NewHash(pinnedPart.hash)
+	if err != nil {
+		return lock.Component{}, err
+	}
+	c := lock.Component{Name: p.Name, Version: p.Version, Folder: p.folder, Source: source, Rendered: rendered}
+	for _, i := range l.Images {
+		if slices.ContainsFunc(i.References, func(r lock.Reference) bool { return r.Component == p.Name }) {
+			c.Images = append(c.Images, i.Repository)
+		}
+	}
+	return c, nil
+}
+
+// pinned returns the part with every image by the lock's digest.
+func pinned(p part, l lock.Lock) (part, error) {
+	byPublished := map[string]images.Ref{}
+	for _, i := range l.Images {
+		if i.StandsFor != "" {
+			byPublished[i.StandsFor] = i.Ref()
+		}
+		for _, c := range p.Images {
+			if i.Recipe != "" && i.Recipe == c.Recipe {
+				byPublished[c.Published] = i.Ref()
+			}
+		}
+	}
+	objects := copies(p.rendered.Objects)
+	if err := imageref.Pin(objects, byPublished, p.Rules); err != nil {
+		return p, err
+	}
+	p.rendered.Objects = objects
+	var err error
+	if p.hash, err = render.Hash(objects); err != nil {
+		return p, err
+	}
+	p.refs = map[string]images.Ref{}
+	for _, i := range p.Images {
+		if ref, ok := byPublished[i.Published]; ok {
+			p.refs[i.Name] = ref
+		}
+	}
+	return p, nil
+}
+
+// stale says in what the lock is not the lock of just this project; empty when
+// it is.
+func (e *Engine) stale(s settled) string {
+	var names []string
+	for _, p := range s.parts {
+		names = append(names, p.Name)
+		locked, ok := s.lock.Component(p.Name)
+		if !ok {
+			return "the component " + p.Name + " is not in it"
+		}
+		if locked.Source.String() != p.rendered.SourceHash {
+			return "the component " + p.Name + " has changed"
+		}
+	}
+	for _, c := range s.lock.Components {
+		if !slices.Contains(names, c.Name) {
+			return "it has the component " + c.Name + ", which the project has not"
+		}
+	}
+	if want := e.file.Origin; want != "auto" && want != "" && string(want) != string(s.lock.Origin) {
+		return fmt.Sprintf("its origin is %s, the project says %s", s.lock.Origin, want)
+	}
+	var platforms []string
+	for _, p := range e.file.Platforms {
+		platforms = append(platforms, string(p))
+	}
+	slices.Sort(platforms)
+	if !slices.Equal(platforms, slices.Sorted(slices.Values(s.lock.Platforms))) {
+		return fmt.Sprintf("its platforms are %v, the project's are %v", s.lock.Platforms, platforms)
+	}
+	return ""
+}

@@ -1,0 +1,222 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/cluster/kubeconfig"
+	"github.com/kfdev/kfdev/envs/lock"
+	"github.com/kfdev/kfdev/envs/state"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+)
+
+// What a cluster takes before any component: memory that one kind node uses
+// when it idles (measured, docs/benchmarks.md), and inotify limits below which
+// node and notebooks fail with "too many open files".
+const (
+	nodeMemory   = 600 << 20
+	minInstances = 128
+)
+
+// machine checks that the machine can carry the stack, and says what was
+// found. What is short but may still do is a warning; what cannot do is a
+// fault of kind Preflight.
+func (e *Engine) machine(ctx context.Context, s settled) (string, error) {
+	server, err := e.world.Daemon.Server(ctx)
+	if err != nil {
+		return "", err
+	}
+	if server.OS != "linux" {
+		return "", preflight("checking Docker", fmt.Errorf("the daemon runs %s containers, kind nodes are linux", server.OS), "switch Docker to linux containers")
+	}
+	memory, disk := int64(nodeMemory), s.lock.Node.Image.Size*3
+	for _, p := range s.parts {
+		memory += p.Needs.Memory.Value()
+		disk += p.Needs.Disk.Value()
+	}
+	have := availableMemory()
+	if have > 0 && have < memory {
+		progress.Warn(e.sink, fmt.Sprintf("the stack takes about %s of memory when it idles, %s are free", size(memory), size(have)))
+	}
+	free := freeDisk(server.Root)
+	if free > 0 && free < disk {
+		progress.Warn(e.sink, fmt.Sprintf("the stack takes up to %s of disk in %s, %s are free", size(disk), server.Root, size(free)))
+	}
+	if n := readInt("/proc/sys/fs/inotify/max_user_instances"); n > 0 && n < minInstances {
+		return "", preflight("checking inotify", fmt.Errorf("fs.inotify.max_user_instances is %d, at least %d are needed", n, minInstances),
+			fmt.Sprintf("sudo sysctl fs.inotify.max_user_instances=%d", 8*minInstances))
+	}
+	return fmt.Sprintf("Docker %s, %d CPUs; the stack takes about %s of memory and up to %s of disk, %s and %s are free",
+		server.Version, server.CPUs, size(memory), size(disk), size(have), size(free)), nil
+}
+
+func preflight(op string, err error, hint string) error {
+	return &fault.Error{Op: op, Kind: fault.Preflight, Err: err, Hint: hint}
+}
+
+// availableMemory is what the kernel could give to new programs, bytes; 0
+// where it does not say.
+func availableMemory() int64 {
+	raw, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			if err != nil {
+				return 0
+			}
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// freeDisk is what an unprivileged user may still write near dir, bytes; 0
+// where that can't be told.
+func freeDisk(dir string) int64 {
+	for ; dir != "" && dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(dir, &fs); err == nil {
+			return int64(fs.Bavail) * fs.Bsize
+		}
+	}
+	return 0
+}
+
+func readInt(file string) int64 {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	q := resource.NewQuantity(n, resource.BinarySI)
+	for _, unit := range []struct {
+		name  string
+		shift uint
+	}{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
+		if n >= 1<<unit.shift {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(int64(1)<<unit.shift), unit.name)
+		}
+	}
+	return q.String() + " B"
+}
+
+// short is the part of a digest or an image's ID that people compare.
+func short(digest string) string {
+	_, hex, ok := strings.Cut(digest, ":")
+	if !ok {
+		hex = digest
+	}
+	return hex[:min(12, len(hex))]
+}
+
+// nodeName is the name that the node image is kept under in the daemon: the
+// one that archive.Of gives it.
+func nodeName(n lock.Node) string {
+	return n.Image.Repository + ":" + n.Config.Hex[:12]
+}
+
+// manifestOf describes what a registry must have of an image.
+func manifestOf(i lock.Image) v1.Descriptor {
+	return v1.Descriptor{MediaType: types.MediaType(i.MediaType), Digest: i.Digest}
+}
+
+func platformsOf(l lock.Lock) []v1.Platform {
+	var all []v1.Platform
+	for _, p := range l.Platforms {
+		system, arch, _ := strings.Cut(p, "/")
+		all = append(all, v1.Platform{OS: system, Architecture: arch})
+	}
+	return all
+}
+
+// portOf returns the port of a URL of this machine; 0 where there is none.
+func portOf(server string) int {
+	u, err := url.Parse(server)
+	if err != nil {
+		return 0
+	}
+	_, port, err := net.SplitHostPort(u.Host)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func sameRecord(a, b state.Record) bool {
+	if a.Cluster != b.Cluster || a.Registry != b.Registry || a.Lock != b.Lock || len(a.Components) != len(b.Components) {
+		return false
+	}
+	for i := range a.Components {
+		if a.Components[i] != b.Components[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// userContexts edits the kubeconfig that the user's tools read.
+type userContexts struct{ getenv func(string) string }
+
+// Lacks reports whether Merge would change anything.
+func (u userContexts) Lacks(state cluster.State, current bool) (bool, error) {
+	one, err := kubeconfig.Rename(state.Kubeconfig, state.Name)
+	if err != nil {
+		return false, err
+	}
+	return kubeconfig.Lacks(kubeconfig.PathForMerge(u.getenv), one, current)
+}
+
+// Merge adds the cluster's context, and says where.
+func (u userContexts) Merge(state cluster.State, current bool) (string, error) {
+	one, err := kubeconfig.Rename(state.Kubeconfig, state.Name)
+	if err != nil {
+		return "", err
+	}
+	path := kubeconfig.PathForMerge(u.getenv)
+	if _, err := kubeconfig.Merge(path, one, current); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is in %s", state.Name, path), nil
+}
+
+// Remove takes the context out of every file of the user's kubeconfig.
+func (u userContexts) Remove(context string) (bool, error) {
+	var (
+		any  bool
+		errs []error
+	)
+	for _, path := range kubeconfig.Paths(u.getenv) {
+		changed, err := kubeconfig.Remove(path, context)
+		any, errs = any || changed, append(errs, err)
+	}
+	return any, errors.Join(errs...)
+}

@@ -1,0 +1,174 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/internal/fault"
+)
+
+// Readiness says how far along something is, in kstatus' words.
+type Readiness string
+
+// The readiness words.
+const (
+	Current    Readiness = "Current"
+	InProgress Readiness = "InProgress"
+	NotFound   Readiness = "NotFound"
+)
+
+// Status is what runs of a project, and why what does not run does not.
+type Status struct {
+	Project    string            `json:"project"`
+	Context    string            `json:"context"`
+	Cluster    cluster.Phase     `json:"cluster"` // empty: there is none
+	Server     string            `json:"server,omitempty"`
+	Kubernetes string            `json:"kubernetes"`
+	Lock       string            `json:"lock"` // digest
+	Origin     string            `json:"origin"`
+	Registry   string            `json:"registry,omitempty"` // address on this machine
+	Memory     int64             `json:"memory,omitempty"`   // working set of the nodes, bytes
+	Components []ComponentStatus `json:"components"`
+}
+
+// ComponentStatus is one component.
+type ComponentStatus struct {
+	Name    string        `json:"name"`
+	Version string        `json:"version"`
+	State   Readiness     `json:"state"`
+	Why     string        `json:"why,omitempty"` // it is not Current
+	Images  []ImageStatus `json:"images,omitempty"`
+	Note    string        `json:"note,omitempty"`
+}
+
+// ImageStatus is one image of a component.
+type ImageStatus struct {
+	Image     string `json:"image"` // repository@digest
+	StandsFor string `json:"standsFor,omitempty"`
+}
+
+// Ready reports whether everything is.
+func (s Status) Ready() bool {
+	for _, c := range s.Components {
+		if c.State != Current {
+			return false
+		}
+	}
+	return s.Cluster == cluster.Running
+}
+
+// Status looks at what runs. It changes nothing.
+func (e *Engine) Status(ctx context.Context) (Status, error) {
+	s, err := e.settled(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	out := Status{
+		Project: s.file.Metadata.Name, Context: cluster.ContextName(s.file.Metadata.Name),
+		Kubernetes: s.lock.Kubernetes, Lock: s.digest.String(), Origin: string(s.lock.Origin),
+	}
+	switch got, err := e.world.Registry(nil).Get(ctx); {
+	case err == nil && got.Running:
+		out.Registry = got.Addr.String()
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return out, err
+	}
+	live, got, err := e.liveOf(ctx, s)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return out, err
+	}
+	out.Cluster, out.Server = got.Phase, got.Server
+	if live != nil {
+		defer live.Close()
+		if out.Memory, err = live.Memory(ctx); err != nil {
+			return out, err
+		}
+	}
+	for _, p := range s.parts {
+		c, err := e.componentStatus(ctx, s, p, live)
+		if err != nil {
+			return out, err
+		}
+		out.Components = append(out.Components, c)
+	}
+	return out, nil
+}
+
+func (e *Engine) componentStatus(ctx context.Context, s settled, p part, live live) (ComponentStatus, error) {
+	c := ComponentStatus{Name: p.Name, Version: p.Version, State: NotFound, Why: "the cluster does not run", Note: p.Note}
+	locked, _ := s.lock.Component(p.Name)
+	for _, repository := range locked.Images {
+		if i, ok := s.lock.Image(repository); ok {
+			c.Images = append(c.Images, ImageStatus{Image: i.Ref().String(), StandsFor: i.StandsFor})
+		}
+	}
+	if live == nil {
+		return c, nil
+	}
+	sets, err := live.Sets(ctx)
+	if err != nil {
+		return c, err
+	}
+	if !contains(sets, p.Name) {
+		c.Why = "it was not brought up; run `kfdev up`"
+		return c, nil
+	}
+	ready, why, err := live.Current(ctx, p)
+	if err != nil {
+		return c, err
+	}
+	c.State, c.Why = InProgress, why
+	if ready {
+		c.State, c.Why = Current, ""
+	}
+	return c, nil
+}
+
+// liveOf returns the client of the project's cluster, nil where it does not
+// run.
+func (e *Engine) liveOf(ctx context.Context, s settled) (live, cluster.State, error) {
+	got, err := e.world.Clusters.Get(ctx, s.file.Metadata.Name)
+	if err != nil || got.Phase != cluster.Running {
+		return nil, got, err
+	}
+	live, err := e.world.Connect(got.Kubeconfig)
+	return live, got, err
+}
+
+// running returns the client of the project's cluster; one that does not run
+// is a fault.
+func (e *Engine) running(ctx context.Context, s settled) (live, error) {
+	live, got, err := e.liveOf(ctx, s)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return nil, err
+	}
+	if live == nil {
+		phase := "is not there"
+		if got.Phase != "" {
+			phase = "is " + string(got.Phase)
+		}
+		return nil, &fault.Error{
+			Op: "reaching the cluster", Subject: cluster.ContextName(s.file.Metadata.Name), Kind: fault.NotFound,
+			Hint: "run `kfdev up`", Err: errors.New("it " + phase),
+		}
+	}
+	return live, nil
+}
+
+// part returns the component of that name, a fault of kind NotFound where the
+// project has none.
+func (s settled) part(name string) (part, error) {
+	var names []string
+	for _, p := range s.parts {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return part{}, &fault.Error{
+		Op: "finding the component", Subject: name, Kind: fault.NotFound,
+		Hint: fmt.Sprintf("the project has %v", names), Err: errors.New("it is not in the stack"),
+	}
+}

@@ -1,0 +1,111 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/stack/running"
+	"github.com/kfdev/kfdev/stack/smoke"
+	"github.com/kfdev/kfdev/stack/smoke/suite"
+)
+
+// Verification is the outcome of a verify.
+type Verification struct {
+	Project string         `json:"project"`
+	Lock    string         `json:"lock"` // digest
+	Tests   []Tested       `json:"tests"`
+	Running running.Report `json:"running"`
+	Took    time.Duration  `json:"took"` // nanoseconds
+}
+
+// Tested is the outcome of one component's smoke test.
+type Tested struct {
+	Component string `json:"component"`
+	OK        bool   `json:"ok"`
+	smoke.Result
+	Error string `json:"error,omitempty"`
+}
+
+// Verify runs the smoke tests of the named components, or of all, and compares
+// what runs in the cluster with the lock. The verification is whole also where
+// the error says that something of it failed.
+func (e *Engine) Verify(ctx context.Context, names []string) (Verification, error) {
+	start := time.Now()
+	s, err := e.settled(ctx)
+	if err != nil {
+		return Verification{}, err
+	}
+	parts, err := s.tested(names)
+	if err != nil {
+		return Verification{}, err
+	}
+	live, err := e.running(ctx, s)
+	if err != nil {
+		return Verification{}, err
+	}
+	defer live.Close()
+	v := Verification{Project: s.file.Metadata.Name, Lock: s.digest.String()}
+	var errs []error
+	for _, p := range parts {
+		result, err := e.smoke(ctx, p, live)
+		tested := Tested{Component: p.Name, OK: err == nil, Result: result}
+		if err != nil {
+			tested.Error = err.Error()
+			errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
+		}
+		v.Tests = append(v.Tests, tested)
+		if ctx.Err() != nil {
+			return v, errors.Join(errs...)
+		}
+	}
+	pods, err := live.Pods(ctx)
+	if err != nil {
+		return v, errors.Join(append(errs, err)...)
+	}
+	v.Running = running.Compare(pods, allowed(s.lock))
+	if n := len(v.Running.Foreigners); n > 0 {
+		foreign := make([]error, 0, n)
+		for _, f := range v.Running.Foreigners {
+			foreign = append(foreign, errors.New(f.String()))
+		}
+		errs = append(errs, &fault.Error{
+			Op: "comparing what runs with the lock", Subject: s.digest.String(), Kind: fault.Drift, Err: errors.Join(foreign...),
+		})
+	}
+	v.Took = time.Since(start)
+	return v, errors.Join(errs...)
+}
+
+// tested returns the named parts that have a smoke test, or all of them.
+func (s settled) tested(names []string) ([]part, error) {
+	for _, name := range names {
+		p, err := s.part(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.Smoke == "" {
+			return nil, &fault.Error{Op: "verifying", Subject: name, Kind: fault.Usage, Err: errors.New("it has no smoke test")}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(s.parts), func(p part) bool {
+		return p.Smoke == "" || (len(names) > 0 && !slices.Contains(names, p.Name))
+	}), nil
+}
+
+func (e *Engine) smoke(ctx context.Context, p part, live live) (smoke.Result, error) {
+	test, err := suite.Of(p.Component)
+	if err != nil {
+		return smoke.Result{}, err
+	}
+	env, err := live.Smoke()
+	if err != nil {
+		return smoke.Result{}, err
+	}
+	env.Component, env.Sink = p.Namespace, e.sink
+	env.Images = p.refs
+	return smoke.Run(ctx, test, env)
+}

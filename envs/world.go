@@ -1,0 +1,84 @@
+package envs
+
+import (
+	"context"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/cluster/registry"
+	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/internal/docker"
+	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/smoke"
+)
+
+// world is all that an engine acts on outside of the project and its caches.
+// Tests put fakes in its place.
+type world struct {
+	Daemon   daemon
+	Clusters cluster.Provider
+	// Registry returns the local registry, to be made from the image; without
+	// one it can be looked at only.
+	Registry func(image *docker.Archive) localRegistry
+	// Target is the local registry at an address of this machine.
+	Target     func(addr netip.AddrPort) images.Target
+	Connect    func(kubeconfig []byte) (live, error)
+	Kubeconfig contexts
+}
+
+// daemon is what the engine itself needs of Docker; *docker.Client has it.
+type daemon interface {
+	Server(ctx context.Context) (docker.Server, error)
+	Image(ctx context.Context, name string) (docker.Image, error)
+	EnsureImage(ctx context.Context, archive docker.Archive) (docker.Image, bool, error)
+	RemoveImage(ctx context.Context, name string) error
+}
+
+// endpoint is where the local registry is.
+type endpoint = registry.State
+
+// localRegistry keeps the registry's container; *registry.Registry has it.
+type localRegistry interface {
+	Get(ctx context.Context) (endpoint, error)
+	Ensure(ctx context.Context) (endpoint, error)
+	Connect(ctx context.Context) error
+	Remove(ctx context.Context) error
+	NodeURL() string
+}
+
+// contexts puts the project's context into the user's kubeconfig and takes it
+// out. Merge returns what it did, for people.
+type contexts interface {
+	Lacks(state cluster.State, current bool) (bool, error)
+	Merge(state cluster.State, current bool) (string, error)
+	Remove(context string) (bool, error)
+}
+
+// live is the stack's side of a cluster that runs.
+type live interface {
+	// Plan says what Apply would do, and writes nothing.
+	Plan(ctx context.Context, p part) (apply.ChangeSet, error)
+	// Apply brings certificates, secrets and objects of the part in.
+	Apply(ctx context.Context, p part) (apply.ChangeSet, error)
+	// Current reports whether all of the part is ready now, and if not why.
+	Current(ctx context.Context, p part) (ready bool, why string, err error)
+	// Ready waits until all of the part is ready.
+	Ready(ctx context.Context, p part) error
+	// Sets names the components that the cluster holds.
+	Sets(ctx context.Context) ([]string, error)
+	// Remove deletes a component.
+	Remove(ctx context.Context, name string) (apply.ChangeSet, error)
+	// Pods returns every pod of the cluster.
+	Pods(ctx context.Context) ([]corev1.Pod, error)
+	// Memory is the working set of all nodes, bytes.
+	Memory(ctx context.Context) (int64, error)
+	// Secret reads one value of a Secret.
+	Secret(ctx context.Context, namespace, name, key string) (string, error)
+	// Smoke returns what a smoke test runs in.
+	Smoke() (smoke.Env, error)
+	Client() *kube.Client
+	Close()
+}
