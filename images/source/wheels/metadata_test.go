@@ -62,7 +62,7 @@ func FuzzMetadata(f *testing.F) {
 		again, err := parseRecord(written)
 		require.NoError(t, err)
 		recorded["self/RECORD"] = [2]string{}
-		require.Equal(t, len(recorded), len(again))
+		require.Len(t, again, len(recorded))
 	})
 }
 

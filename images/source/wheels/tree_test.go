@@ -21,6 +21,7 @@ import (
 )
 
 func example(t *testing.T) built {
+	t.Helper()
 	return build(t, "Ex-ample", "1.0",
 		file{name: "ex/__init__.py", text: "answer = 42\n"},
 		file{name: "ex/tool", mode: 0o755, text: "#!/bin/sh\necho a tool that is long enough to be deflated\n"},

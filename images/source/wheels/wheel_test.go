@@ -59,8 +59,8 @@ func build(t *testing.T, name, version string, files ...file) built {
 	}}
 }
 
-func zipOf(t testing.TB, files ...file) []byte {
-	t.Helper()
+func zipOf(tb testing.TB, files ...file) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	for _, f := range files {
@@ -73,11 +73,11 @@ func zipOf(t testing.TB, files ...file) []byte {
 			header.SetMode(f.mode)
 		}
 		content, err := w.CreateHeader(header)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		_, err = io.WriteString(content, f.text)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 	}
-	require.NoError(t, w.Close())
+	require.NoError(tb, w.Close())
 	return b.Bytes()
 }
 
@@ -128,7 +128,7 @@ func content(t *testing.T, tree *layer.Tree, name string) string {
 	data, err := io.ReadAll(r)
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
-	require.EqualValues(t, entry.Size, len(data), name)
+	require.Len(t, data, int(entry.Size), name)
 	return string(data)
 }
 

@@ -79,7 +79,7 @@ func readLock(spec source.LayerSpec) (Lock, error) {
 	}
 	if err != nil {
 		return Lock{}, &fault.Error{Op: "reading the wheel lock", Subject: subject, Kind: fault.Usage, Err: err,
-			Hint: "write it anew: go run ./images/source/wheels/cmd/pinwheels " + spec.Recipe}
+			Hint: "write it anew: go run ./internal/gen/wheels images/catalog/" + spec.Recipe}
 	}
 	return lock, nil
 }

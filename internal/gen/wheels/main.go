@@ -1,11 +1,11 @@
-// Command pinwheels writes the wheel locks of recipes anew. For each recipe
+// Command wheels writes the wheel locks of recipes anew. For each recipe
 // folder given it resolves every NAME.in (requirements, as pip reads them) into
 // NAME.lock.yaml: the newest wheels that fit, by file name, size and hash. Where
 // there are such files, NAME.overrides replaces what packages ask for (uv's
 // --override), and NAME.beside names locks, one a line and relative to the
 // folder, whose versions are taken for what both need. It needs uv.
 //
-//	go run ./images/source/wheels/cmd/pinwheels images/catalog/jupyterhub …
+//	go run ./internal/gen/wheels images/catalog/jupyterhub …
 package main
 
 import (
@@ -81,7 +81,7 @@ type pylock struct {
 }
 
 func (p pinner) pin(ctx context.Context, file string) (err error) {
-	scratch, err := os.MkdirTemp("", "pinwheels-")
+	scratch, err := os.MkdirTemp("", "wheels-")
 	if err != nil {
 		return err
 	}
@@ -95,18 +95,11 @@ func (p pinner) pin(ctx context.Context, file string) (err error) {
 	if _, err := os.Stat(stem + ".overrides"); err == nil {
 		args = append(args, "--override", stem+".overrides")
 	}
-	constraints, err := besides(stem)
+	args, err = constrain(args, stem, scratch)
 	if err != nil {
 		return err
 	}
-	if constraints != "" {
-		list := filepath.Join(scratch, "constraints.txt")
-		if err := os.WriteFile(list, []byte(constraints), 0o600); err != nil {
-			return err
-		}
-		args = append(args, "--constraint", list)
-	}
-	cmd := exec.CommandContext(ctx, p.uv, append(args, file)...) //nolint:gosec // the program is the caller's choice
+	cmd := exec.CommandContext(ctx, p.uv, append(args, file)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s pip compile: %w", p.uv, err)
@@ -119,12 +112,26 @@ func (p pinner) pin(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	data := lock.Marshal("Written by pinwheels from " + filepath.Base(file) + "; edit that file instead.")
+	data := lock.Marshal("Written by internal/gen/wheels from " + filepath.Base(file) + "; edit that file instead.")
 	if _, err := wheels.ParseLock(data); err != nil {
 		return err
 	}
 	fmt.Printf("%s.lock.yaml: %d wheels\n", stem, len(lock.Wheels))
 	return atomicfile.Write(stem+".lock.yaml", data, 0o644)
+}
+
+// constrain adds the constraints of NAME.beside to uv's arguments, where there
+// are any.
+func constrain(args []string, stem, scratch string) ([]string, error) {
+	constraints, err := besides(stem)
+	if constraints == "" || err != nil {
+		return args, err
+	}
+	list := filepath.Join(scratch, "constraints.txt")
+	if err := os.WriteFile(list, []byte(constraints), 0o600); err != nil {
+		return nil, err
+	}
+	return append(args, "--constraint", list), nil
 }
 
 // besides returns the wheels of the locks that NAME.beside names, as pip's
