@@ -162,33 +162,42 @@ func edit(path, name string, keep func(path string, data []byte) error, change f
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 
-	op := "editing the kubeconfig"
-	raw, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, &fault.Error{Op: op, Subject: path, Err: err}
+	_, out, same, err := outcome(path, name, change)
+	if err != nil || same {
+		return false, err
 	}
-	root, err := parse(raw)
-	if err != nil {
-		return false, &fault.Error{Op: op, Subject: path, Kind: fault.Preflight, Hint: "mend the file, or point KUBECONFIG at another", Err: err}
-	}
-	if err := change(root); err != nil {
-		return false, &fault.Error{Op: op, Subject: path, Kind: fault.Preflight, Hint: "mend the file, or point KUBECONFIG at another", Err: err}
-	}
-	out, err := render(root)
-	if err != nil {
-		return false, &fault.Error{Op: op, Subject: path, Err: err}
-	}
-	same, err := compare(raw, out, name)
-	if err != nil {
-		return false, &fault.Error{Op: op, Subject: path, Err: err}
-	}
-	if same {
-		return false, nil
-	}
-	if err := keep(path, out); err != nil {
+	if err := write(path, out); err != nil {
 		return false, &fault.Error{Op: op, Subject: path, Err: err}
 	}
 	return true, nil
+}
+
+const op = "editing the kubeconfig"
+
+// outcome returns the file as it is (nil where there is none) and as the change
+// makes it, and whether both mean the same.
+func outcome(path, name string, change func(*yaml.Node) error) (raw, out []byte, same bool, err error) {
+	fail := func(kind fault.Kind, hint string, err error) ([]byte, []byte, bool, error) {
+		return nil, nil, false, &fault.Error{Op: op, Subject: path, Kind: kind, Hint: hint, Err: err}
+	}
+	raw, err = os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fail(fault.Failure, "", err)
+	}
+	root, err := parse(raw)
+	if err == nil {
+		err = change(root)
+	}
+	if err != nil {
+		return fail(fault.Preflight, "mend the file, or point KUBECONFIG at another", err)
+	}
+	if out, err = render(root); err != nil {
+		return fail(fault.Failure, "", err)
+	}
+	if same, err = compare(raw, out, name); err != nil {
+		return fail(fault.Failure, "", err)
+	}
+	return raw, out, same, nil
 }
 
 // write keeps the mode of a file that is there, and writes through a symlink.

@@ -10,59 +10,42 @@ import (
 	"github.com/kfdev/kfdev/images/layer"
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/source"
-	"github.com/kfdev/kfdev/internal/fault"
 )
 
-// Maker makes layers of kind preload from images that are in origin. It
-// implements source.Maker.
+// Maker makes layers of kind preload. Its inputs are images that the Builder
+// has built before: of kind image, named as source.Maker says.
 type Maker struct {
 	origin images.Origin
 }
 
-// New returns a maker over the store that the images were built into.
+var (
+	_ source.Maker     = (*Maker)(nil)
+	_ source.Versioned = (*Maker)(nil)
+)
+
+// New returns a maker whose images' bytes come from origin.
 func New(origin images.Origin) *Maker { return &Maker{origin: origin} }
 
-// Pin is the Builder's for this kind, since it alone knows what other recipes
-// come to; what it had pinned before is returned.
+// Version is that of the form in which containerd's folder is written.
+func (m *Maker) Version() string { return "1" }
+
+// Pin has nothing to pin: the Builder knows the images.
 func (m *Maker) Pin(_ context.Context, _ source.LayerSpec, before []recipe.Input) ([]recipe.Input, error) {
 	return before, nil
 }
 
-// Fetch makes sure that the images are there: the Builder builds them first.
-func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) error {
-	list, err := listOf(spec, inputs)
-	if err != nil {
-		return err
-	}
-	for _, i := range list {
-		if _, err := m.origin.Manifest(ctx, i.Ref); err != nil {
-			return fmt.Errorf("preloading %s: %w", i.Name, err)
-		}
-	}
-	return nil
-}
+// Fetch has nothing to fetch: the images were built.
+func (m *Maker) Fetch(context.Context, source.LayerSpec, []recipe.Input) error { return nil }
 
-// Tree lays the images out as containerd keeps them.
+// Tree lays the images out.
 func (m *Maker) Tree(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (*layer.Tree, error) {
-	list, err := listOf(spec, inputs)
-	if err != nil {
-		return nil, err
-	}
-	return Tree(ctx, m.origin, list)
-}
-
-// listOf turns the inputs of a layer into the images that it holds.
-func listOf(spec source.LayerSpec, inputs []recipe.Input) ([]Image, error) {
-	list := make([]Image, 0, len(inputs))
+	var list []Image
 	for _, in := range inputs {
 		digest, err := v1.NewHash(in.Hash)
-		if in.Kind != source.KindImage || err != nil {
-			return nil, &fault.Error{
-				Op: "preloading images", Subject: spec.Recipe,
-				Err: fmt.Errorf("the input %s %s is not an image by digest: %q", in.Kind, in.Name, in.Hash),
-			}
+		if in.Kind != "image" || err != nil {
+			return nil, fmt.Errorf("%s: input %s of kind %q with hash %q is no image that was built", spec.Recipe, in.Name, in.Kind, in.Hash)
 		}
-		list = append(list, Image{Name: in.Version, Ref: images.Ref{Repository: source.Repository(in.Name), Digest: digest}})
+		list = append(list, Image{Name: in.Version, Ref: images.Ref{Repository: images.SourceHost + "/" + in.Name, Digest: digest}})
 	}
-	return list, nil
+	return Tree(ctx, m.origin, list)
 }
