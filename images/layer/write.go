@@ -43,7 +43,8 @@ func (t *Tree) Write(ctx context.Context, w io.Writer) error {
 	return tw.end()
 }
 
-func (t *tarWriter) entry(e Entry) (err error) {
+// headerOf returns the header that the entry is written with.
+func headerOf(e Entry) header {
 	h := header{name: e.Path, mode: unixMode(e.Mode), uid: int64(e.UID), gid: int64(e.GID)}
 	switch e.Type {
 	case Dir:
@@ -55,7 +56,11 @@ func (t *tarWriter) entry(e Entry) (err error) {
 	case File:
 		h.flag, h.size = '0', e.Size
 	}
-	if err := t.header(h); err != nil || e.Type != File || e.Size == 0 {
+	return h
+}
+
+func (t *tarWriter) entry(e Entry) (err error) {
+	if err := t.header(headerOf(e)); err != nil || e.Type != File || e.Size == 0 {
 		return err
 	}
 	content, err := e.Open()
@@ -136,12 +141,14 @@ func (c *count) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ContentSize is the sum of the sizes of the tree's files, bytes.
-func (t *Tree) ContentSize() int64 {
-	var sum int64
-	for _, e := range t.entries {
-		if e.Type == File {
-			sum += e.Size
+// ArchiveSize is how many bytes Write writes, as far as the entries say.
+func (t *Tree) ArchiveSize() int64 {
+	sum := int64(2 * blockSize)
+	for _, e := range t.Entries() {
+		h := headerOf(e)
+		sum += blockSize + h.size + padding(h.size)
+		if extended := int64(len(pax(h))); extended > 0 {
+			sum += blockSize + extended + padding(extended)
 		}
 	}
 	return sum

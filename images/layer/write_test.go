@@ -114,6 +114,7 @@ func TestTheBytesArePinned(t *testing.T) {
 		raw, err := io.ReadAll(unzipped)
 		require.NoError(t, err)
 		require.EqualValues(t, packed.Size, len(raw))
+		require.Equal(t, packed.Size, tree(t, entries).ArchiveSize())
 		for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
 			entries[i], entries[j] = entries[j], entries[i]
 		}
@@ -175,9 +176,7 @@ func TestAddAndReplaceAndRemove(t *testing.T) {
 	require.NoError(t, tr.AddBytes("d/f", 0o644, []byte("one")))
 	require.Error(t, tr.AddBytes("d/f", 0o644, []byte("two")))
 	require.NoError(t, tr.AddLink("d/l", "f"))
-	require.EqualValues(t, 3, tr.ContentSize())
 	tr.Replace(file("d/f", "three", 0o644, 0, 0))
-	require.EqualValues(t, 5, tr.ContentSize())
 	e, ok := tr.Get("d")
 	require.True(t, ok)
 	require.Equal(t, fs.FileMode(0o700), e.Mode)

@@ -101,7 +101,7 @@ func (r *run) make(ctx context.Context, key string, part recipe.Part, spec Layer
 	defer func() { err = errors.Join(err, tree.Close()) }()
 
 	name := fmt.Sprintf("%s/%s", part.Recipe, part.Layer.Kind())
-	task := progress.Start(r.Sink, fmt.Sprintf("images/pack/%s/%d", part.Recipe, part.Index), "packing "+name, tree.ContentSize(), progress.Bytes)
+	task := progress.Start(r.Sink, fmt.Sprintf("images/pack/%s/%d", part.Recipe, part.Index), "packing "+name, tree.ArchiveSize(), progress.Bytes)
 	defer func() { task.End(err) }()
 	w, err := r.Store.Create(ctx, "")
 	if err != nil {

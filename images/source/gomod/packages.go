@@ -21,7 +21,7 @@ type packages struct {
 // list resolves everything that the program imports. Where the workspace is
 // not offline, what is missing is fetched.
 func (w *workspace) list(ctx context.Context, p recipe.GoProgram, line func(string)) (packages, error) {
-	const format = `{{with .Module}}{{if not .Main}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}} {{.Dir}}{{end}}{{end}}`
+	const format = "{{.ImportPath}}\t" + `{{with .Module}}{{if not .Main}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}} {{.Dir}}{{end}}{{end}}`
 	args := []string{"list", "-mod=readonly", "-deps", "-f", format}
 	if line != nil {
 		args = append(args, "-x")
@@ -38,7 +38,8 @@ func (w *workspace) list(ctx context.Context, p recipe.GoProgram, line func(stri
 	for _, l := range all {
 		// A module replaced by a folder, our copy, has no version, and was
 		// checked when it was copied.
-		if f := strings.SplitN(l, " ", 3); len(f) == 3 && f[1] != "" {
+		_, module, _ := strings.Cut(l, "\t")
+		if f := strings.SplitN(module, " ", 3); len(f) == 3 && f[1] != "" {
 			found.modules[required{f[0], f[1]}] = f[2]
 		}
 	}
