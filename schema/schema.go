@@ -8,7 +8,7 @@ import _ "embed"
 const FileName = "project.v1alpha1.json"
 
 //go:embed project.v1alpha1.json
-var project []byte //nolint:gochecknoglobals // go:embed needs a variable; it is never written to
+var project []byte
 
 // Project returns the JSON Schema (draft 2020-12) of a kfdev.yaml.
 func Project() []byte { return append([]byte(nil), project...) }

@@ -15,7 +15,7 @@ import (
 )
 
 //go:embed starter
-var starter embed.FS //nolint:gochecknoglobals // go:embed needs a variable; it is never written to
+var starter embed.FS
 
 // InitOptions are what a new project is to say; what is empty is as in the
 // starter.

@@ -20,14 +20,14 @@ import (
 const head = "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: fraud}\nstack: {preset: core}\n"
 
 // bySchema holds a document against the JSON Schema, as an editor does.
-func bySchema(t testing.TB, data []byte) error {
-	t.Helper()
+func bySchema(tb testing.TB, data []byte) error {
+	tb.Helper()
 	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Project()))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	c := jsonschema.NewCompiler()
-	require.NoError(t, c.AddResource("kfdev.json", parsed))
+	require.NoError(tb, c.AddResource("kfdev.json", parsed))
 	compiled, err := c.Compile("kfdev.json")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	var doc any
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return err
@@ -94,9 +94,9 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 			`kfdev.yaml:1:1: "metadata" is missing: it is required`,
 			`kfdev.yaml:1:1: "stack" is missing: it is required`,
 		}, false},
-		"several at once": {strings.Replace(head, "fraud", "Fraud", 1) + "orgin: auto\nplatforms: [linux/amd64, linux/amd46]\nenvironments: {dev: {cluster: {kind: {nodes: 20}}}}\n", []string{
+		"several at once": {strings.Replace(head, "fraud", "Fraud", 1) + "originn: auto\nplatforms: [linux/amd64, linux/amd46]\nenvironments: {dev: {cluster: {kind: {nodes: 20}}}}\n", []string{
 			`kfdev.yaml:3:18: metadata.name: "Fraud" cannot be a name: lower-case letters, digits and hyphens, from a letter to a letter or digit`,
-			`kfdev.yaml:5:1: unknown key "orgin": did you mean "origin"?`,
+			`kfdev.yaml:5:1: unknown key "originn": did you mean "origin"?`,
 			`kfdev.yaml:6:26: platforms.1: "linux/amd46" is not known: did you mean "linux/amd64"?`,
 			`kfdev.yaml:7:46: nodes: 20 nodes: from 1 to 10 are taken`,
 		}, false},

@@ -22,7 +22,7 @@ const holdEnv = "KFDEV_TEST_HOLD_LOCK"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(holdEnv); path != "" {
-		os.Exit(hold(path))
+		os.Exit(hold(path)) //nolint:forbidigo // this is a main
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -30,7 +30,7 @@ func TestDecode(t *testing.T) {
 	}{
 		"good":            {"name: a\ncount: 2\non: true\nitems: [{kind: x}]\nlabels: {a: b}\nfree: {x: [1, {y: z}]}\n", nil},
 		"null is unset":   {"name:\nitems:\n", nil},
-		"unknown, near":   {"nmae: a\n", []string{`f.yaml:1:1: unknown key "nmae": did you mean "name"?`}},
+		"unknown, near":   {"namme: a\n", []string{`f.yaml:1:1: unknown key "namme": did you mean "name"?`}},
 		"unknown, far":    {"zzzzzz: a\n", []string{`f.yaml:1:1: unknown key "zzzzzz": the keys here are count, free, items, labels, name, on`}},
 		"hidden":          {"Hidden: a\n", []string{`f.yaml:1:1: unknown key "Hidden": the keys here are count, free, items, labels, name, on`}},
 		"all at once":     {"name: 5\ncount: many\non: maybe\nitems: [{kid: x}, 3]\n", []string{`f.yaml:1:7: name: a string is wanted; write "5"`, `f.yaml:2:8: count: a whole number is wanted, not "many"`, `f.yaml:3:5: on: true or false is wanted, not "maybe"`, `f.yaml:4:10: unknown key "items[0].kid": did you mean "kind"?`, `f.yaml:4:19: items[1]: a mapping is wanted, not "3"`}},

@@ -45,7 +45,7 @@ func Set(data []byte, value any, path ...string) ([]byte, error) {
 }
 
 // errShape is why an edit is refused.
-var errShape = errors.New("the file is written in a way that cannot be edited here; change it by hand") //nolint:gochecknoglobals // a sentinel
+var errShape = errors.New("the file is written in a way that cannot be edited here; change it by hand")
 
 func parse(data []byte) (*yaml.Node, error) {
 	var doc yaml.Node

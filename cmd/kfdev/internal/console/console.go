@@ -142,12 +142,15 @@ func (c *Console) run(every time.Duration) {
 	}
 }
 
+// put writes to standard error. Where that is gone, there is nobody left to tell.
+func put(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
+
 // quiet shows warnings alone.
 type quiet struct{ out io.Writer }
 
 func (q quiet) event(_ *model, e progress.Event, _ *task) {
 	if e.State == progress.Warning {
-		fmt.Fprintf(q.out, "warning: %s\n", e.Text)
+		put(q.out, "warning: "+e.Text+"\n")
 	}
 }
 func (quiet) tick(*model, time.Time) {}
@@ -157,7 +160,7 @@ func (quiet) close(*model)           {}
 type jsonLines struct{ enc *json.Encoder }
 
 func (j jsonLines) event(_ *model, e progress.Event, _ *task) {
-	_ = j.enc.Encode(e) // standard error is gone: there is nobody left to tell
+	_ = j.enc.Encode(e) // as in put
 }
 func (jsonLines) tick(*model, time.Time) {}
 func (jsonLines) close(*model)           {}

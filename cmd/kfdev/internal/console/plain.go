@@ -28,7 +28,7 @@ const (
 
 func (p *plain) line(m *model, at time.Time, format string, args ...any) {
 	since := at.Sub(m.start).Round(time.Second)
-	fmt.Fprintf(p.out, "%02d:%02d  %s\n", int(since.Minutes()), int(since.Seconds())%60, oneLine(fmt.Sprintf(format, args...)))
+	put(p.out, fmt.Sprintf("%02d:%02d  %s\n", int(since.Minutes()), int(since.Seconds())%60, oneLine(fmt.Sprintf(format, args...))))
 }
 
 func (p *plain) event(m *model, e progress.Event, t *task) {

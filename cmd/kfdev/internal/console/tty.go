@@ -103,7 +103,7 @@ func (r *tty) tick(m *model, now time.Time) {
 
 func (r *tty) close(*model) {
 	columns, _, _ := r.size()
-	fmt.Fprint(r.out, r.home(columns)+clearBelow)
+	put(r.out, r.home(columns)+clearBelow)
 	r.live = nil
 }
 
@@ -142,7 +142,7 @@ func (r *tty) draw(m *model, now time.Time) {
 		r.live = append(r.live, characters(line))
 	}
 	out.WriteString(clearBelow)
-	_, _ = io.WriteString(r.out, out.String()) // standard error is gone: there is nobody left to tell
+	put(r.out, out.String())
 }
 
 // characters counts what a line shows: escape codes show nothing.
