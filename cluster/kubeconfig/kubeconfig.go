@@ -92,12 +92,14 @@ func (o One) Bytes() ([]byte, error) { return render(o.root) }
 // the same name, and makes its context the current one only when asked. The
 // file is not written when it would not change. Changed says whether it was.
 func Merge(path string, one One, makeCurrent bool) (changed bool, err error) {
-	return edit(path, one.name, write, one.into(makeCurrent))
+	return edit(path, one.name, one.into(makeCurrent))
 }
 
-// Lacks reports whether Merge would change the file, and writes nothing.
+// Lacks reports whether Merge would change the file at path. It does not lock
+// the file, and writes nothing.
 func Lacks(path string, one One, makeCurrent bool) (bool, error) {
-	return edit(path, one.name, func(string, []byte) error { return nil }, one.into(makeCurrent))
+	raw, _, same, err := outcome(path, one.name, one.into(makeCurrent))
+	return raw == nil || !same, err
 }
 
 // into returns the change that puts one into a kubeconfig.
@@ -126,7 +128,7 @@ func Remove(path, name string) (changed bool, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return edit(path, name, write, func(root *yaml.Node) error {
+	return edit(path, name, func(root *yaml.Node) error {
 		for _, list := range lists() {
 			items, err := listOf(root, list)
 			if err != nil {
@@ -153,9 +155,8 @@ func Remove(path, name string) (changed bool, err error) {
 	})
 }
 
-// edit changes the file under its lock, and checks before it is kept that
-// nothing under another name has changed.
-func edit(path, name string, keep func(path string, data []byte) error, change func(*yaml.Node) error) (changed bool, err error) {
+// edit changes the file under its lock, unless it would mean the same after.
+func edit(path, name string, change func(*yaml.Node) error) (changed bool, err error) {
 	unlock, err := lock(path)
 	if err != nil {
 		return false, err
@@ -175,7 +176,8 @@ func edit(path, name string, keep func(path string, data []byte) error, change f
 const op = "editing the kubeconfig"
 
 // outcome returns the file as it is (nil where there is none) and as the change
-// makes it, and whether both mean the same.
+// makes it, and whether both mean the same. That nothing under another name
+// would change is checked here.
 func outcome(path, name string, change func(*yaml.Node) error) (raw, out []byte, same bool, err error) {
 	fail := func(kind fault.Kind, hint string, err error) ([]byte, []byte, bool, error) {
 		return nil, nil, false, &fault.Error{Op: op, Subject: path, Kind: kind, Hint: hint, Err: err}
