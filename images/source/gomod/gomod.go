@@ -62,9 +62,6 @@ var (
 
 // New returns a maker. Nothing is read or written yet.
 func New(o Options) *Maker {
-	if o.Environ == nil {
-		o.Environ = os.Environ()
-	}
 	return &Maker{options: o, toolchains: map[string]toolchain{}}
 }
 
@@ -105,14 +102,18 @@ func (m *Maker) toolchain(ctx context.Context, spec source.LayerSpec) (toolchain
 	if err != nil {
 		return fail("install Go 1.21 or newer, any release: it fetches the one that is needed", err)
 	}
-	settings, err := userSettings(ctx, program, m.options.Environ)
+	environ := m.options.Environ
+	if environ == nil {
+		environ = os.Environ()
+	}
+	settings, err := userSettings(ctx, program, environ)
 	if err != nil {
 		return fail("", err)
 	}
 	if m.options.Cache != "" {
 		settings["GOCACHE"] = m.options.Cache
 	}
-	t := toolchain{env: environment(m.options.Environ, settings)}
+	t := toolchain{env: environment(environ, settings)}
 	asking := command{
 		dir: os.TempDir(), program: program, args: []string{"env", "GOVERSION", "GOROOT"},
 		env: append(slices.Clone(t.env), "GOTOOLCHAIN="+version),
