@@ -78,7 +78,7 @@ func TestWriteIsReadBackAsItIs(t *testing.T) {
 		require.Equal(t, map[layer.Type]byte{layer.File: tar.TypeReg, layer.Dir: tar.TypeDir, layer.Symlink: tar.TypeSymlink, layer.Hardlink: tar.TypeLink}[e.Type], h.Typeflag, name)
 		require.Equal(t, e.Link, h.Linkname)
 		require.Equal(t, []int{e.UID, e.GID}, []int{h.Uid, h.Gid})
-		require.Equal(t, "", h.Uname+h.Gname)
+		require.Empty(t, h.Uname+h.Gname)
 		require.Equal(t, time.Unix(1, 0), h.ModTime)
 		require.Equal(t, e.Mode.Perm(), h.FileInfo().Mode().Perm(), name)
 		require.Equal(t, e.Mode&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky), h.FileInfo().Mode()&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky), name)
@@ -113,7 +113,7 @@ func TestTheBytesArePinned(t *testing.T) {
 		require.NoError(t, err)
 		raw, err := io.ReadAll(unzipped)
 		require.NoError(t, err)
-		require.EqualValues(t, packed.Size, len(raw))
+		require.Len(t, raw, int(packed.Size))
 		require.Equal(t, packed.Size, tree(t, entries).ArchiveSize())
 		for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
 			entries[i], entries[j] = entries[j], entries[i]

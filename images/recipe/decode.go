@@ -17,13 +17,13 @@ const FileName = "recipe.yaml"
 
 // What the parts of a recipe may look like.
 var (
-	namePattern      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)                                //nolint:gochecknoglobals // compiled once, never changed
-	toolchainPattern = regexp.MustCompile(`^go1\.[0-9]+(\.[0-9]+|rc[0-9]+)$`)                                    //nolint:gochecknoglobals // as above
-	versionPattern   = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)                                            //nolint:gochecknoglobals // as above
-	packagePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)                                              //nolint:gochecknoglobals // Debian policy 5.6.7
-	suitePattern     = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)                                                  //nolint:gochecknoglobals // as above
-	envPattern       = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)                                            //nolint:gochecknoglobals // as above
-	imageNamePattern = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9._-]*$`) //nolint:gochecknoglobals // as above
+	namePattern      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	toolchainPattern = regexp.MustCompile(`^go1\.[0-9]+(\.[0-9]+|rc[0-9]+)$`)
+	versionPattern   = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
+	packagePattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian policy 5.6.7
+	suitePattern     = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+	envPattern       = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+	imageNamePattern = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 )
 
 // Self is the source of a File that is the kfdev program itself.
@@ -131,24 +131,7 @@ func (c *checker) goLayer(where []any, g *Go) {
 		c.at(in(where, "programs"), "a Go layer builds at least one program")
 	}
 	for i, p := range g.Programs {
-		at := in(where, "programs", i)
-		if p.Package == "" || strings.ContainsAny(p.Package, " @\\") || strings.HasPrefix(p.Package, "-") {
-			c.at(in(at, "package"), "%q is not the import path of a package", p.Package)
-		}
-		c.absolute(in(at, "path"), p.Path)
-		for j, link := range p.Links {
-			c.absolute(in(at, "links", j), link)
-		}
-		for key, value := range p.Set {
-			if strings.ContainsAny(key+value, " '\"\n\t") || !strings.Contains(key, ".") {
-				c.at(in(at, "set", key), "%s=%s is not import/path.Name=value without blanks and quotes", key, value)
-			}
-		}
-		for j, tag := range p.Tags {
-			if tag == "" || strings.ContainsAny(tag, " ,") {
-				c.at(in(at, "tags", j), "%q is not a build tag", tag)
-			}
-		}
+		c.program(in(where, "programs", i), p)
 	}
 	for to, from := range g.Overlay {
 		at := in(where, "overlay", to)
@@ -159,6 +142,26 @@ func (c *checker) goLayer(where []any, g *Go) {
 			c.file(at, from)
 		} else if !fs.ValidPath(name) {
 			c.at(at, "%q is not a file of the module", name)
+		}
+	}
+}
+
+func (c *checker) program(at []any, p GoProgram) {
+	if p.Package == "" || strings.ContainsAny(p.Package, " @\\") || strings.HasPrefix(p.Package, "-") {
+		c.at(in(at, "package"), "%q is not the import path of a package", p.Package)
+	}
+	c.absolute(in(at, "path"), p.Path)
+	for j, link := range p.Links {
+		c.absolute(in(at, "links", j), link)
+	}
+	for key, value := range p.Set {
+		if strings.ContainsAny(key+value, " '\"\n\t") || !strings.Contains(key, ".") {
+			c.at(in(at, "set", key), "%s=%s is not import/path.Name=value without blanks and quotes", key, value)
+		}
+	}
+	for j, tag := range p.Tags {
+		if tag == "" || strings.ContainsAny(tag, " ,") {
+			c.at(in(at, "tags", j), "%q is not a build tag", tag)
 		}
 	}
 }

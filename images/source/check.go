@@ -101,7 +101,8 @@ func fill(layers [][]recipe.Input, known map[string]string) ([][]recipe.Input, b
 // command's to know, and an image is built, not fetched.
 func (b *Builder) count(ctx context.Context, t *todo) error {
 	switch t.part.Layer.Kind() {
-	case recipe.KindGo, recipe.KindFiles, recipe.KindPreload:
+	case recipe.KindDebian, recipe.KindWheels, recipe.KindNPM:
+	default:
 		return nil
 	}
 	for _, in := range t.inputs {

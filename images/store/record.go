@@ -34,7 +34,7 @@ type record struct {
 }
 
 // kindPattern is what a kind, a folder's name, may be.
-var kindPattern = regexp.MustCompile(`^[a-z][a-z-]*$`) //nolint:gochecknoglobals // compiled once, never changed
+var kindPattern = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
 // SetRecord notes value under kind and key. It holds as long as all the given
 // blobs are in the store.

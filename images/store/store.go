@@ -122,7 +122,7 @@ func (s *Store) Put(ctx context.Context, hash string, content io.Reader) error {
 
 // reader ends when its context does.
 type reader struct {
-	ctx  context.Context //nolint:containedctx // lives for one copy
+	ctx  context.Context // lives for one copy
 	from io.Reader
 }
 

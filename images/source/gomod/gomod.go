@@ -92,15 +92,15 @@ func (m *Maker) toolchain(ctx context.Context, spec source.LayerSpec) (toolchain
 	if t, ok := m.toolchains[version]; ok {
 		return t, nil
 	}
-	fail := func(hint string, err error) (toolchain, error) {
+	fail := func(hint string, err error) error {
 		if ctx.Err() != nil {
-			return toolchain{}, ctx.Err()
+			return ctx.Err()
 		}
-		return toolchain{}, &fault.Error{Op: "preparing Go for the recipe", Subject: spec.Recipe, Kind: fault.Preflight, Hint: hint, Err: err}
+		return &fault.Error{Op: "preparing Go for the recipe", Subject: spec.Recipe, Kind: fault.Preflight, Hint: hint, Err: err}
 	}
 	program, err := exec.LookPath("go")
 	if err != nil {
-		return fail("install Go 1.21 or newer, any release: it fetches the one that is needed", err)
+		return toolchain{}, fail("install Go 1.21 or newer, any release: it fetches the one that is needed", err)
 	}
 	environ := m.options.Environ
 	if environ == nil {
@@ -108,7 +108,7 @@ func (m *Maker) toolchain(ctx context.Context, spec source.LayerSpec) (toolchain
 	}
 	settings, err := userSettings(ctx, program, environ)
 	if err != nil {
-		return fail("", err)
+		return toolchain{}, fail("", err)
 	}
 	if m.options.Cache != "" {
 		settings["GOCACHE"] = m.options.Cache
@@ -120,11 +120,11 @@ func (m *Maker) toolchain(ctx context.Context, spec source.LayerSpec) (toolchain
 	}
 	out, err := asking.run(ctx)
 	if err != nil {
-		return fail("install "+version+", or let the go command reach a module proxy that has it", err)
+		return toolchain{}, fail("install "+version+", or let the go command reach a module proxy that has it", err)
 	}
 	version, root, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if version != spec.Layer.Go.Toolchain || root == "" {
-		return fail("install "+spec.Layer.Go.Toolchain, fmt.Errorf("wanted %s, the go command runs %q", spec.Layer.Go.Toolchain, version))
+		return toolchain{}, fail("install "+spec.Layer.Go.Toolchain, fmt.Errorf("wanted %s, the go command runs %q", spec.Layer.Go.Toolchain, version))
 	}
 	t.program = filepath.Join(root, "bin", "go")
 	m.toolchains[version] = t
