@@ -285,3 +285,25 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	_, err = o.Manifest(t.Context(), images.Ref{Repository: "Not A Name", Digest: digest})
 	require.Equal(t, fault.Usage, fault.KindOf(err))
 }
+
+func TestSecretsOfARedirectAreNotTold(t *testing.T) {
+	t.Parallel()
+	p, f := filled(t, "go-containerregistry")
+	p.meddleWith(func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		if !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
+		}
+		http.Redirect(w, r, "http://127.0.0.1:1/cdn?X-Signature=s3cret", http.StatusTemporaryRedirect)
+		return true
+	})
+	var rec progress.Recorder
+	cfg := config(t)
+	cfg.Sink, cfg.Retry.Attempts = &rec, 2
+	cfg.Retry = cfg.Retry.WithSleep((&tick{}).sleep)
+	_, err := readAll(t.Context(), registry.NewOrigin(cfg), f.Repository, f.Layer)
+	require.ErrorContains(t, err, "127.0.0.1:1/cdn")
+	require.NotContains(t, err.Error(), "s3cret")
+	for _, e := range rec.Events() {
+		require.NotContains(t, e.Text, "s3cret")
+	}
+}
