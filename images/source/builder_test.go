@@ -79,7 +79,7 @@ func TestTheImageIsAsItsRecipeSays(t *testing.T) {
 	want := fmt.Sprintf(`{"created":"1970-01-01T00:00:01Z","architecture":"amd64","os":"linux",`+
 		`"config":{"User":"1","Env":["A=b"],"Entrypoint":["/a"],"Volumes":{"/data":{}},"Labels":{"a":"2","z":"1"},"StopSignal":"SIGTERM"},`+
 		`"rootfs":{"type":"layers","diff_ids":["%s","%s"]}}`, built[0].DiffIDs[0], built[0].DiffIDs[1])
-	require.True(t, want == string(raw), "byte for byte, the digest depends on it:\n%s\n%s", want, raw)
+	require.Equal(t, []byte(want), raw, "byte for byte: the digest depends on it")
 	require.Equal(t, closure.Blobs[0].Size+closure.Blobs[1].Size+closure.Blobs[2].Size, built[0].Size)
 }
 
