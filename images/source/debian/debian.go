@@ -59,7 +59,13 @@ type Maker struct {
 	fresh  time.Duration
 }
 
-var _ source.Maker = (*Maker)(nil)
+var (
+	_ source.Maker     = (*Maker)(nil)
+	_ source.Versioned = (*Maker)(nil)
+)
+
+// Version changes with the way layers are assembled.
+func (m *Maker) Version() string { return "1" }
 
 // New returns a maker. Nothing is read or written yet.
 func New(o Options) *Maker {
@@ -176,7 +182,7 @@ func (m *Maker) keep(ctx context.Context, spec source.LayerSpec, before []recipe
 			return nil, &fault.Error{Op: "reading the Debian packages of", Subject: spec.Recipe, Err: err}
 		}
 		if len(unmet) > 0 {
-			return nil, nil //nolint:nilnil // no inputs is the answer: before does not satisfy
+			return nil, nil
 		}
 	}
 	var kept []recipe.Input
@@ -187,7 +193,7 @@ func (m *Maker) keep(ctx context.Context, spec source.LayerSpec, before []recipe
 	}
 	refused := slices.ContainsFunc(kept, func(in recipe.Input) bool { return slices.Contains(layer.Refuse, in.Name) })
 	if refused || len(kept) != len(reached) {
-		return nil, nil //nolint:nilnil // as above
+		return nil, nil
 	}
 	sortInputs(kept)
 	return kept, nil

@@ -19,8 +19,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
 
+	"github.com/kfdev/kfdev/images/catalog"
 	"github.com/kfdev/kfdev/images/layer"
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/source"
@@ -28,56 +28,38 @@ import (
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
-// catalogFolder holds the recipes.
-const catalogFolder = "../../catalog"
-
 // built is one Debian layer of a recipe, made for real.
 type built struct {
 	inputs []recipe.Input
 	tree   *layer.Tree
 }
 
-// chain returns the recipe and those it stands on, lowest first.
-func chain(t *testing.T, name string) []recipe.Recipe {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(catalogFolder, name, "recipe.yaml"))
-	require.NoError(t, err)
-	var r recipe.Recipe
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
-	decoder.KnownFields(true)
-	require.NoError(t, decoder.Decode(&r))
-	if r.From == "" {
-		return []recipe.Recipe{r}
-	}
-	return append(chain(t, r.From), r)
-}
-
 // build makes every Debian layer of a recipe and of those it stands on. With
 // pinned, those inputs are taken.
 func build(t *testing.T, maker *debian.Maker, name string, pinned []built) []built {
 	t.Helper()
+	image, err := recipe.Load(catalog.Files(), name)
+	require.NoError(t, err)
 	var out []built
 	var below [][]recipe.Input
-	for _, r := range chain(t, name) {
-		for _, l := range r.Layers {
-			if l.Debian == nil {
-				continue
-			}
-			s := source.LayerSpec{Recipe: r.Name, Layer: l, Folder: os.DirFS(filepath.Join(catalogFolder, r.Name)), Below: below}
-			var inputs []recipe.Input
-			if pinned != nil {
-				inputs = pinned[len(out)].inputs
-			} else {
-				var err error
-				inputs, err = maker.Pin(t.Context(), s, nil)
-				require.NoError(t, err)
-			}
-			require.NoError(t, maker.Fetch(t.Context(), s, inputs))
-			tree, err := maker.Tree(t.Context(), s, inputs)
-			require.NoError(t, err)
-			out = append(out, built{inputs, tree})
-			below = append(below, inputs)
+	for _, part := range image.Parts {
+		if part.Layer.Debian == nil {
+			continue
 		}
+		s := source.LayerSpec{Recipe: part.Recipe, Layer: part.Layer, Folder: part.Folder, Below: below}
+		var inputs []recipe.Input
+		if pinned != nil {
+			inputs = pinned[len(out)].inputs
+		} else {
+			inputs, err = maker.Pin(t.Context(), s, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, maker.Fetch(t.Context(), s, inputs))
+		tree, err := maker.Tree(t.Context(), s, inputs)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, tree.Close()) })
+		out = append(out, built{inputs, tree})
+		below = append(below, inputs)
 	}
 	return out
 }

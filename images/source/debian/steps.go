@@ -3,7 +3,6 @@ package debian
 import (
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 
 	"github.com/kfdev/kfdev/images/layer"
@@ -58,28 +57,8 @@ func stepEntry(name string, folder fs.FS, step recipe.File) (layer.Entry, error)
 	if step.Dir {
 		entry = layer.Entry{Path: name, Type: layer.Dir, Mode: 0o755}
 	}
-	if step.Mode != "" {
-		mode, err := parseMode(step.Mode)
-		if err != nil {
-			return layer.Entry{}, err
-		}
-		entry.Mode = mode
-	}
+	var err error
+	entry.Mode, err = step.FileMode()
 	entry.UID, entry.GID = step.UID, step.GID
-	return entry, nil
-}
-
-// parseMode reads octal text as chmod(1) has it, with the three special bits.
-func parseMode(text string) (fs.FileMode, error) {
-	bits, err := strconv.ParseUint(text, 8, 12)
-	if err != nil {
-		return 0, fmt.Errorf("mode %q is not an octal mode", text)
-	}
-	mode := fs.FileMode(bits) & fs.ModePerm
-	for bit, flag := range map[uint64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if bits&bit != 0 {
-			mode |= flag
-		}
-	}
-	return mode, nil
+	return entry, err
 }

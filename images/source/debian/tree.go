@@ -29,7 +29,7 @@ const (
 
 // Tree unpacks the layer's packages, in name order, and does what their
 // maintainer scripts would have done as far as the recipe asks for it. The
-// tree's files lie in an unlinked file that goes with the tree.
+// tree's files lie in a file without a name that goes when the tree is closed.
 func (m *Maker) Tree(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (_ *layer.Tree, err error) {
 	fail := func(err error) error {
 		return &fault.Error{Op: "unpacking the Debian packages of", Subject: spec.Recipe, Err: err}
@@ -63,6 +63,7 @@ func (m *Maker) Tree(ctx context.Context, spec source.LayerSpec, inputs []recipe
 		return nil, fail(err)
 	}
 	var tree layer.Tree
+	tree.OnClose(content.file.Close)
 	for _, e := range u.entries {
 		if err := tree.Add(e); err != nil {
 			return nil, fail(err)

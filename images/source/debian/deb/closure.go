@@ -80,7 +80,7 @@ func index(stanzas []Stanza) (packageSet, error) {
 		}
 		groups, err := ParseRelations(s.Get("Provides"))
 		if err != nil {
-			return packageSet{}, fmt.Errorf("Provides of %s: %w", name, err)
+			return packageSet{}, fmt.Errorf("%s of %s: %w", "Provides", name, err)
 		}
 		for _, group := range groups {
 			for _, relation := range group {

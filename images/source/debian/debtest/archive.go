@@ -23,10 +23,10 @@ type Archive struct {
 }
 
 // NewArchive makes an empty signed archive of a suite, with a key of its own.
-func NewArchive(t testing.TB, suite string) *Archive {
-	t.Helper()
-	a := &Archive{t: t, root: t.TempDir(), suite: suite, key: newKey(t)}
-	require.NoError(t, os.WriteFile(filepath.Join(a.root, "key.gpg"), a.key.public(t), 0o644))
+func NewArchive(tb testing.TB, suite string) *Archive {
+	tb.Helper()
+	a := &Archive{t: tb, root: tb.TempDir(), suite: suite, key: newKey(tb)}
+	require.NoError(tb, os.WriteFile(filepath.Join(a.root, "key.gpg"), a.key.public(tb), 0o644))
 	a.Publish()
 	return a
 }

@@ -40,21 +40,21 @@ func (p Package) Control() string {
 }
 
 // Build returns the package as a .deb file.
-func Build(t testing.TB, p Package) []byte {
-	t.Helper()
-	control := Tar(t, []tar.Header{{Name: "./control"}}, map[string]string{"./control": p.Control()})
-	data := Tar(t, p.Entries, p.Content)
+func Build(tb testing.TB, p Package) []byte {
+	tb.Helper()
+	control := Tar(tb, []tar.Header{{Name: "./control"}}, map[string]string{"./control": p.Control()})
+	data := Tar(tb, p.Entries, p.Content)
 	return Ar([][2]string{
 		{"debian-binary", "2.0\n"},
-		{"control.tar" + p.Compression, string(compress(t, p.Compression, control))},
-		{"data.tar" + p.Compression, string(compress(t, p.Compression, data))},
+		{"control.tar" + p.Compression, string(compress(tb, p.Compression, control))},
+		{"data.tar" + p.Compression, string(compress(tb, p.Compression, data))},
 	})
 }
 
 // Tar returns a tar archive. An entry without a type is a file, or a folder
 // where its name ends in a slash; one without a mode has 0644, or 0755.
-func Tar(t testing.TB, entries []tar.Header, content map[string]string) []byte {
-	t.Helper()
+func Tar(tb testing.TB, entries []tar.Header, content map[string]string) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, h := range entries {
@@ -77,13 +77,13 @@ func Tar(t testing.TB, entries []tar.Header, content map[string]string) []byte {
 				h.Mode = 0o755
 			}
 		}
-		require.NoError(t, w.WriteHeader(&h))
+		require.NoError(tb, w.WriteHeader(&h))
 		if h.Typeflag == tar.TypeReg {
 			_, err := io.WriteString(w, text)
-			require.NoError(t, err)
+			require.NoError(tb, err)
 		}
 	}
-	require.NoError(t, w.Close())
+	require.NoError(tb, w.Close())
 	return b.Bytes()
 }
 
@@ -100,8 +100,8 @@ func Ar(members [][2]string) []byte {
 	return b.Bytes()
 }
 
-func compress(t testing.TB, how string, plain []byte) []byte {
-	t.Helper()
+func compress(tb testing.TB, how string, plain []byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	var w io.WriteCloser
 	var err error
@@ -115,11 +115,11 @@ func compress(t testing.TB, how string, plain []byte) []byte {
 	case ".zst":
 		w, err = zstd.NewWriter(&b)
 	default:
-		require.FailNow(t, "no such compression", how)
+		require.FailNow(tb, "no such compression", how)
 	}
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = w.Write(plain)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
+	require.NoError(tb, err)
+	require.NoError(tb, w.Close())
 	return b.Bytes()
 }

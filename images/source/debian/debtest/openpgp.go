@@ -41,10 +41,10 @@ type key struct {
 	created time.Time
 }
 
-func newKey(t testing.TB) key {
-	t.Helper()
+func newKey(tb testing.TB) key {
+	tb.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return key{private, time.Now().Add(-time.Hour)}
 }
 
@@ -69,17 +69,17 @@ func (k key) id() []byte {
 
 // public is the key with one user ID, certified by itself, as apt's
 // signed-by takes it.
-func (k key) public(t testing.TB) []byte {
-	t.Helper()
+func (k key) public(tb testing.TB) []byte {
+	tb.Helper()
 	user := []byte("kfdev test archive <archive@example.invalid>")
 	certified := append(binary.BigEndian.AppendUint32(append(k.hashed(), 0xb4), uint32(len(user))), user...)
 	return slices.Concat(
-		packet(tagPublicKey, k.body()), packet(tagUserID, user), packet(tagSignature, k.sign(t, certification, certified)))
+		packet(tagPublicKey, k.body()), packet(tagUserID, user), packet(tagSignature, k.sign(tb, certification, certified)))
 }
 
 // sign is a signature packet's content over data.
-func (k key) sign(t testing.TB, kind byte, data []byte) []byte {
-	t.Helper()
+func (k key) sign(tb testing.TB, kind byte, data []byte) []byte {
+	tb.Helper()
 	subpackets := append([]byte{5, subCreated}, binary.BigEndian.AppendUint32(nil, uint32(time.Now().Unix()))...)
 	subpackets = append(subpackets, 2, subFlags, 0x03)
 	head := binary.BigEndian.AppendUint16([]byte{4, kind, algorithmRSA, hashSHA256}, uint16(len(subpackets)))
@@ -87,7 +87,7 @@ func (k key) sign(t testing.TB, kind byte, data []byte) []byte {
 	trailer := binary.BigEndian.AppendUint32([]byte{4, 0xff}, uint32(len(head)))
 	sum := sha256.Sum256(slices.Concat(data, head, trailer))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, k.private, crypto.SHA256, sum[:])
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	unhashed := append([]byte{9, subIssuer}, k.id()...)
 	head = append(binary.BigEndian.AppendUint16(head, uint16(len(unhashed))), unhashed...)
 	return slices.Concat(head, sum[:2], integer(new(big.Int).SetBytes(signature)))
@@ -95,10 +95,10 @@ func (k key) sign(t testing.TB, kind byte, data []byte) []byte {
 
 // clearsign wraps a text in a cleartext signature (RFC 4880, 7). The text has
 // no line that starts with a dash or ends in white space.
-func (k key) clearsign(t testing.TB, text string) []byte {
-	t.Helper()
+func (k key) clearsign(tb testing.TB, text string) []byte {
+	tb.Helper()
 	text = strings.TrimRight(text, "\n")
-	signature := packet(tagSignature, k.sign(t, textSignature, []byte(strings.ReplaceAll(text, "\n", "\r\n"))))
+	signature := packet(tagSignature, k.sign(tb, textSignature, []byte(strings.ReplaceAll(text, "\n", "\r\n"))))
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n%s\n-----BEGIN PGP SIGNATURE-----\n\n", text)
 	for encoded := base64.StdEncoding.EncodeToString(signature); encoded != ""; {
