@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kfdev/kfdev/images/recipe"
@@ -15,10 +16,12 @@ import (
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
-// Fetch has every package in the store, checked against its hash. What is
+// Fetch has every package in the store, checked against its hash: the layer's,
+// and those of the layers below where this one describes them too. What is
 // there already is not asked for. A version that the archive no longer has is
 // a fault of kind NotFound that names it and the ways out.
 func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (err error) {
+	inputs = append(slices.Clone(inputs), described(spec)...)
 	var absent []recipe.Input
 	var total int64
 	for _, in := range inputs {
@@ -56,6 +59,23 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 		return err
 	}
 	return nil
+}
+
+// described are the packages of the layers below that a layer reads again: for
+// the status file, and for the accounts that they ask for.
+func described(spec source.LayerSpec) []recipe.Input {
+	var packages []recipe.Input
+	if !spec.Layer.Debian.Status && !spec.Layer.Debian.Accounts {
+		return nil
+	}
+	for _, below := range spec.Below {
+		for _, in := range below {
+			if in.Kind == Kind {
+				packages = append(packages, in)
+			}
+		}
+	}
+	return packages
 }
 
 func (m *Maker) download(ctx context.Context, archive *apt.Archive, inputs []recipe.Input, packages []apt.Package, task *progress.Task) (err error) {
