@@ -162,7 +162,7 @@ func (f *finder) applyArgIn(object int, path []any, text, flag string) int {
 // countText returns in how many strings of the object the text is.
 func (f *finder) countText(object int, text string) int {
 	n := 0
-	visit(map[string]any(f.objects[object].Object), nil, func(_ []any, node any) bool {
+	visit(f.objects[object].Object, nil, func(_ []any, node any) bool {
 		if s, ok := node.(string); ok && strings.Contains(s, text) {
 			n++
 		}
