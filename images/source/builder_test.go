@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -265,6 +267,7 @@ func TestPlanListKeepAndPrune(t *testing.T) {
 	require.Len(t, plan.Layers, 4)
 	require.Equal(t, 2, plan.GoBuilds)
 	require.Positive(t, plan.Memory)
+	require.Positive(t, plan.Disk)
 	_, err = b.Build(t.Context(), pinned)
 	require.NoError(t, err)
 	plan, err = b.Plan(t.Context(), pinned)
@@ -283,8 +286,11 @@ func TestPlanListKeepAndPrune(t *testing.T) {
 	keep, err := b.Keep(t.Context(), source.Pinned{Images: pinned.Images[:1]})
 	require.NoError(t, err)
 	require.Len(t, keep, 4, "manifest, config, two layers")
-	done, err := b.Store.Prune(t.Context(), keep)
+	would, err := b.PlanPrune(t.Context(), source.Pinned{Images: pinned.Images[:1]})
 	require.NoError(t, err)
+	done, err := b.Prune(t.Context(), source.Pinned{Images: pinned.Images[:1]})
+	require.NoError(t, err)
+	require.Equal(t, would, done)
 	require.Positive(t, done.Blobs)
 	after, err := b.Built(t.Context(), pinned)
 	require.NoError(t, err)
@@ -315,4 +321,24 @@ func TestVerifyFindsWhatIsNotReproducible(t *testing.T) {
 	for _, v := range verified {
 		require.False(t, v.Same(), v.Name)
 	}
+}
+
+func TestHealRemovesWhatIsDamagedAndTheNextBuildMakesItAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	pinned := b.pin(t, "app")
+	built, err := b.Build(t.Context(), pinned)
+	require.NoError(t, err)
+	closure, err := images.Walk(t.Context(), store.NewOrigin(b.Store, images.FromSource), built[0].Ref, nil)
+	require.NoError(t, err)
+	path := filepath.Join(b.Store.Dir(), "blobs", "sha256", closure.Blobs[2].Digest.Hex)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.WriteFile(path, []byte("rotten"), 0o644))
+	bad, err := b.Heal(t.Context())
+	require.NoError(t, err)
+	require.Len(t, bad, 1)
+	again, err := b.Build(t.Context(), pinned)
+	require.NoError(t, err)
+	require.Equal(t, built, again)
+	require.Len(t, b.golang.called("tree"), 2)
 }

@@ -16,7 +16,18 @@ type Plan struct {
 	GoBuilds int
 	// Memory is what building takes at most at once, bytes.
 	Memory int64
+	// Disk is about what is written, bytes: inputs and layers, and for Go what
+	// the user's module and build caches grow by when they are empty.
+	Disk int64
 }
+
+// What a layer adds to disks, measured over the catalog and rounded up: one
+// made of packages is about as large as they are, and Go keeps a lot.
+const (
+	diskGo     = 900 << 20
+	diskOther  = 1 << 20
+	copiesKept = 2 // of an input's bytes: itself, and in the layer
+)
 
 // PlannedLayer is a layer that is to be made.
 type PlannedLayer struct {
@@ -45,8 +56,10 @@ func (b *Builder) Plan(ctx context.Context, pinned Pinned) (Plan, error) {
 			Recipe: t.part.Recipe, Kind: t.part.Layer.Kind(), Inputs: len(t.inputs), Missing: t.missing, Download: t.bytes,
 		})
 		plan.Download += t.bytes
+		plan.Disk += diskOther + copiesKept*t.bytes
 		if t.part.Layer.Go != nil {
 			plan.GoBuilds++
+			plan.Disk += diskGo
 		} else {
 			others += memoryOther
 		}

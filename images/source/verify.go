@@ -7,7 +7,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -83,51 +82,4 @@ func (b *Builder) afresh(ctx context.Context, pinned Pinned) (_ []Image, err err
 		other.Makers[kind] = m
 	}
 	return other.Build(ctx, pinned)
-}
-
-// Keep names everything in the store that the pinned images need: what they
-// are, and what they are made of.
-func (b *Builder) Keep(ctx context.Context, all ...Pinned) (map[v1.Hash]bool, error) {
-	keep := map[v1.Hash]bool{}
-	origin := store.NewOrigin(b.Store, images.FromSource)
-	for _, pinned := range all {
-		built, err := b.Built(ctx, pinned)
-		if err != nil {
-			return nil, err
-		}
-		for _, image := range built {
-			closure, err := images.Walk(ctx, origin, image.Ref, nil)
-			if err != nil {
-				return nil, err
-			}
-			keep[image.Digest] = true
-			for _, blob := range closure.Blobs {
-				keep[blob.Digest] = true
-			}
-		}
-		for _, p := range pinned.Images {
-			for _, inputs := range p.Layers {
-				if err := b.keepInputs(inputs, keep); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	return keep, nil
-}
-
-func (b *Builder) keepInputs(inputs []recipe.Input, keep map[v1.Hash]bool) error {
-	for _, in := range inputs {
-		switch in.Kind {
-		case "deb", "wheel", "npm": // the kinds that lie in the store
-			blob, found, err := b.Store.Find(in.Hash)
-			if err != nil {
-				return err
-			}
-			if found {
-				keep[blob.Digest] = true
-			}
-		}
-	}
-	return nil
 }

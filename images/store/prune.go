@@ -52,21 +52,18 @@ func (s *Store) Unkept(keep map[v1.Hash]bool) (Pruned, error) {
 }
 
 // Prune removes every blob that keep does not name, the records about them,
-// and what cut-off writes left. While anybody holds the store it fails and
+// and what cut-off writes left: in the store, and in the given scratch folders,
+// which only those work in who hold the store. While anybody does, it fails and
 // removes nothing.
-func (s *Store) Prune(ctx context.Context, keep map[v1.Hash]bool) (_ Pruned, err error) {
+func (s *Store) Prune(ctx context.Context, keep map[v1.Hash]bool, scratch ...string) (_ Pruned, err error) {
 	release, err := s.alone()
 	if err != nil {
 		return Pruned{}, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	left, err := os.ReadDir(s.tmp())
-	if err != nil {
-		return Pruned{}, s.fault("pruning the image store", "", err)
-	}
-	for _, e := range left {
-		if err := os.RemoveAll(filepath.Join(s.tmp(), e.Name())); err != nil {
-			return Pruned{}, s.fault("pruning the image store", "", err)
+	for _, dir := range append([]string{s.tmp()}, scratch...) {
+		if err := empty(dir); err != nil {
+			return Pruned{}, s.fault("pruning the image store", dir, err)
 		}
 	}
 	return s.sweep(keep, func(path string) error {
@@ -75,6 +72,31 @@ func (s *Store) Prune(ctx context.Context, keep map[v1.Hash]bool) (_ Pruned, err
 		}
 		return os.Remove(path)
 	})
+}
+
+// empty removes what is in dir. A folder that nobody may write to, as the go
+// command leaves them, is made writable first.
+func empty(dir string) error {
+	left, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range left {
+		name := filepath.Join(dir, e.Name())
+		if os.RemoveAll(name) == nil {
+			continue
+		}
+		_ = filepath.WalkDir(name, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				err = os.Chmod(path, 0o700) //nolint:gosec // about to be removed
+			}
+			return err
+		})
+		if again := os.RemoveAll(name); again != nil {
+			return again
+		}
+	}
+	return err
 }
 
 func (s *Store) sweep(keep map[v1.Hash]bool, remove func(path string) error) (Pruned, error) {
