@@ -81,14 +81,9 @@ func (m *Maker) accountFiles(ctx context.Context, spec source.LayerSpec, u *unpa
 		return name == passwdMaster || name == groupMaster || path.Dir(name) == sysusers && path.Ext(name) == ".conf"
 	}
 	files := map[string][]byte{}
-	for _, inputs := range spec.Below {
-		for _, in := range inputs {
-			if in.Kind != Kind {
-				continue
-			}
-			if err := m.pick(ctx, in, wanted, files); err != nil {
-				return nil, fmt.Errorf("%s: %w", in.File, err)
-			}
+	for _, in := range described(spec) {
+		if err := m.pick(ctx, in, wanted, files); err != nil {
+			return nil, fmt.Errorf("%s: %w", in.File, err)
 		}
 	}
 	for name := range u.entries {

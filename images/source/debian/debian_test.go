@@ -257,6 +257,24 @@ func TestFetchPutsIntoTheStoreAndAsksNoMore(t *testing.T) {
 	require.Equal(t, "tool 1:1", content(t, tree, "usr/share/tool"))
 }
 
+func TestFetchBringsWhatTreeReadsOfTheLayersBelow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.archive.Publish(pkg("low", "1", ""), pkg("high", "1", ""))
+	low, err := b.Pin(t.Context(), spec(recipe.Debian{Packages: []string{"low"}}), nil)
+	require.NoError(t, err)
+	for _, status := range []bool{false, true} {
+		high := spec(recipe.Debian{Packages: []string{"high"}, Status: status})
+		high.Below = [][]recipe.Input{low}
+		inputs, err := b.Pin(t.Context(), high, nil)
+		require.NoError(t, err)
+		require.NoError(t, b.Fetch(t.Context(), high, inputs))
+		has, err := b.store.Has(t.Context(), low[0].Hash)
+		require.NoError(t, err)
+		require.Equal(t, status, has)
+	}
+}
+
 func TestAFileThatTheArchiveLostIsAnErrorOfApt(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -167,17 +167,12 @@ func certificates(u *unpacker) ([]byte, error) {
 // dpkg warns of where it is used.
 func (m *Maker) status(ctx context.Context, spec source.LayerSpec, u *unpacker) ([]byte, error) {
 	all := map[string]deb.Stanza{}
-	for _, inputs := range spec.Below {
-		for _, in := range inputs {
-			if in.Kind != Kind {
-				continue
-			}
-			stanza, err := m.control(ctx, in)
-			if err != nil {
-				return nil, err
-			}
-			all[in.Name] = stanza
+	for _, in := range described(spec) {
+		stanza, err := m.control(ctx, in)
+		if err != nil {
+			return nil, err
 		}
+		all[in.Name] = stanza
 	}
 	for name, stanza := range u.control {
 		all[name] = stanza
