@@ -75,7 +75,7 @@ func newWorld(t *testing.T) world {
 	}
 	w := world{scratch: filepath.Join(dir, "scratch"), modules: filepath.Join(dir, "modules")}
 	w.environ = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GOENV=off", "GOTOOLCHAIN=local", "GOCACHE=" + goEnv(t, "GOCACHE"),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TZ=" + os.Getenv("TZ"), "TMPDIR=" + os.TempDir(), "GOENV=off", "GOTOOLCHAIN=local", "GOCACHE=" + goEnv(t, "GOCACHE"),
 		"GOPROXY=file://" + filepath.Join(dir, "proxy"), "GOSUMDB=off", "GOMODCACHE=" + w.modules,
 		// What must not matter:
 		"GOFLAGS=-mod=mod -race", "GOARCH=arm64", "GOOS=darwin", "CGO_ENABLED=1", "GOWORK=/nonexistent/go.work", "GODEBUG=x=1", "GOAMD64=v3", "GOROOT_FINAL=/x",
@@ -181,9 +181,33 @@ func runs(t *testing.T, program []byte) string {
 	return string(out)
 }
 
+// digestFile names, to the child process of TestTheSameProgramEverywhere, the
+// file that takes the digest.
+const digestFile = "KFDEV_TEST_DIGEST_FILE"
+
+// elsewhere builds in a process of its own, under another umask and
+// environment, with nothing shared but the Go release.
+func elsewhere(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "digest")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask 077; exec "$0" -test.run='^TestTheSameProgramEverywhere$'`, os.Args[0])
+	cmd.Env = append(os.Environ(), digestFile+"="+name, "TZ=Pacific/Kiritimati", "LC_ALL=tr_TR.UTF-8", "USER=other", "TMPDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	digest, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(digest)
+}
+
 func TestTheSameProgramEverywhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	if name := os.Getenv(digestFile); name != "" {
+		digest, _, err := build(t, w.maker("").Isolated(t.TempDir()), w.spec(nil))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(name, []byte(digest), 0o600))
+		return
+	}
 	m := w.maker("")
 	inputs, err := m.Pin(t.Context(), w.spec(nil), nil)
 	require.NoError(t, err)
@@ -200,13 +224,10 @@ func TestTheSameProgramEverywhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left, "a closed tree leaves nothing")
 
-	other := newWorld(t)
-	elsewhere := other.maker("", "TZ=Pacific/Kiritimati", "LANG=de_DE.UTF-8", "USER=other").Isolated(t.TempDir())
-	second, again, err := build(t, elsewhere, other.spec(nil))
-	require.NoError(t, err)
-	require.Equal(t, first, second, "another folder, module cache, build cache, time zone and user")
-	for _, trace := range []string{w.scratch, other.scratch, w.modules, os.TempDir()} {
-		require.NotContains(t, string(again["bin/app"]), trace)
+	second := elsewhere(t)
+	require.Equal(t, first, second, "another folder, module cache, build cache, umask, time zone, language and user")
+	for _, trace := range []string{w.scratch, w.modules, os.TempDir(), os.Getenv("HOME")} {
+		require.NotContains(t, string(files["bin/app"]), trace)
 	}
 
 	third, files, err := build(t, m, w.spec(func(g *recipe.Go, _ fstest.MapFS) {
