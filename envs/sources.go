@@ -58,7 +58,7 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 	for _, layer := range node.Layers {
 		for _, in := range layer {
 			if in.Kind == source.KindImage {
-				next.Node.Holds = append(next.Node.Holds, lock.Held{Name: in.Version, Digest: byName[in.Name].Ref.Digest, Recipe: in.Name})
+				next.Node.Holds = append(next.Node.Holds, lock.Held{Name: in.Version, Digest: byName[in.Name].Ref.Digest, Config: byName[in.Name].Config, Recipe: in.Name})
 			}
 		}
 	}

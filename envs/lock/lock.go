@@ -60,6 +60,7 @@ type Node struct {
 type Held struct {
 	Name   string  `yaml:"name"`             // as kubeadm asks for it, with its tag
 	Digest v1.Hash `yaml:"digest"`           // of its manifest
+	Config v1.Hash `yaml:"config"`           // of its configuration: what a runtime calls an image that was not pulled
 	Recipe string  `yaml:"recipe,omitempty"` // empty for a published node image
 }
 
@@ -152,7 +153,7 @@ func (l Lock) Digests() map[v1.Hash]string {
 		}
 	}
 	for _, h := range l.Node.Holds {
-		out[h.Digest] = h.Name
+		out[h.Digest], out[h.Config] = h.Name, h.Name
 	}
 	return out
 }
@@ -265,8 +266,8 @@ func (l Lock) validateNode(wrong func(string, ...any)) {
 	}
 	repeated(wrong, "image held by the node", l.Node.Holds, func(h Held) string { return h.Name })
 	for _, h := range l.Node.Holds {
-		if h.Digest == (v1.Hash{}) {
-			wrong("%s, held by the node, has no digest", h.Name)
+		if h.Digest == (v1.Hash{}) || h.Config == (v1.Hash{}) {
+			wrong("%s, held by the node, has no digest of its manifest or configuration", h.Name)
 		}
 		if _, ok := l.Recipe(h.Recipe); h.Recipe != "" && !ok {
 			wrong("%s, held by the node, is built from recipe %s, which is not among the recipes", h.Name, h.Recipe)
@@ -312,7 +313,8 @@ func validateRecipe(wrong func(string, ...any), r Recipe) {
 	}
 	for _, layer := range r.Layers {
 		for _, in := range layer {
-			if in.Kind == "" || in.Name == "" || in.Hash == "" {
+			// A toolchain is exact by its version alone.
+			if in.Kind == "" || in.Name == "" || (in.Hash == "" && (in.Kind != "toolchain" || in.Version == "")) {
 				wrong("recipe %s has an input without kind, name or hash: %q %q", r.Name, in.Kind, in.Name)
 			}
 		}

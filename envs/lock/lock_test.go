@@ -55,7 +55,7 @@ func sample() lock.Lock {
 		Catalog: "sha256:abc", Origin: images.FromSource, Platforms: []string{"linux/amd64"}, Kubernetes: "v1.36.1", GoToolchain: "go1.26.8",
 		Node: lock.Node{
 			Image: sourceImage("node"), Config: hash("config"), DiffIDs: []v1.Hash{hash("b"), hash("a")},
-			Holds: []lock.Held{{Name: "registry.k8s.io/pause:3.10", Digest: hash("pause"), Recipe: "node"}},
+			Holds: []lock.Held{{Name: "registry.k8s.io/pause:3.10", Digest: hash("pause"), Config: hash("pause config"), Recipe: "node"}},
 		},
 		Images: []lock.Image{notebook, hub},
 		Recipes: []lock.Recipe{
