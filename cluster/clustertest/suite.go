@@ -20,6 +20,8 @@ type Subject struct {
 	// Spec is a cluster that the provider can make, under a name that no other
 	// test uses.
 	Spec cluster.Spec
+	// Running, when set, is called with the cluster once it runs.
+	Running func(t *testing.T, state cluster.State)
 	// Canceled is how long after its start an Ensure is canceled.
 	Canceled time.Duration
 }
@@ -36,6 +38,9 @@ func Run(t *testing.T, s Subject) {
 	s.refused(t)
 	first := s.made(t)
 	s.unchanged(t, first)
+	if s.Running != nil {
+		s.Running(t, first)
+	}
 	s.different(t, first)
 	s.stopped(t, first)
 	s.deleted(t)

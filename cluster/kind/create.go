@@ -157,9 +157,19 @@ func leftBehind(name string, err error) error {
 func explain(err error) error {
 	f := &fault.Error{Op: "making the cluster", Err: err}
 	if run := kindexec.RunErrorForError(err); run != nil {
-		f.Err = fmt.Errorf("%w:\n%s", err, tail(string(run.Output), 25))
+		f.Err = fmt.Errorf("%w:\n%s", err, verdict(string(run.Output)))
 	}
 	return f
+}
+
+// verdict is the end of a command's output that says why it failed. After that
+// kubeadm writes where in its source it was.
+func verdict(output string) string {
+	if at := strings.LastIndex(output, "\nerror: "); at >= 0 {
+		line, _, _ := strings.Cut(output[at+1:], "\n")
+		return line
+	}
+	return tail(output, 15)
 }
 
 // lastWords adds what the control plane's node has to say, when it can be asked.

@@ -238,3 +238,9 @@ func TestComplaintsAreTheProgramsOwn(t *testing.T) {
 	journal := "I1122 starting\nE1122 run.go:72] \"command failed\"\nkubelet.service: Failed\ntime=x level=error msg=\"no socket\"\n"
 	require.Equal(t, "E1122 run.go:72] \"command failed\"\ntime=x level=error msg=\"no socket\"", complaints(journal))
 }
+
+func TestTheVerdictIsWithoutTheSource(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "error: no control plane", verdict("I1 trying\nerror: no control plane\nk8s.io/x.Run\n\tx.go:1\n"))
+	require.Equal(t, "docker: no such image", verdict("docker: no such image\n"))
+}

@@ -10,8 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -41,7 +43,13 @@ func waitReady(ctx context.Context, kubeconfig []byte, since map[string]time.Tim
 		return err
 	}
 	config.UserAgent = "kfdev"
-	client, err := kubernetes.NewForConfig(config)
+	web, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return err
+	}
+	// client-go keeps the transport, and with it the connections, for good.
+	defer utilnet.CloseIdleConnectionsFor(web.Transport)
+	client, err := kubernetes.NewForConfigAndClient(config, web)
 	if err != nil {
 		return err
 	}

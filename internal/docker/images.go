@@ -1,14 +1,18 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/kfdev/kfdev/internal/fault"
@@ -41,7 +45,35 @@ func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 	if err != nil {
 		return Image{}, c.fail("looking at the image", name, err)
 	}
-	return Image{ID: got.ID, Names: got.RepoTags, DiffIDs: got.RootFS.Layers, Size: got.Size}, nil
+	return imageOf(got), nil
+}
+
+// Images returns the images that have a name in the repository, the one that
+// was loaded or named last first: images that are built reproducibly all have
+// one time of making.
+func (c *Client) Images(ctx context.Context, repository string) ([]Image, error) {
+	listed, err := c.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	if err != nil {
+		return nil, c.fail("listing images", repository, err)
+	}
+	var out []Image
+	named := map[string]time.Time{}
+	for _, l := range listed {
+		got, err := c.api.ImageInspect(ctx, l.ID)
+		if err != nil {
+			return nil, c.fail("looking at the image", l.ID, err)
+		}
+		named[got.ID] = got.Metadata.LastTagTime
+		out = append(out, imageOf(got))
+	}
+	slices.SortFunc(out, func(a, b Image) int {
+		return cmp.Or(named[b.ID].Compare(named[a.ID]), strings.Compare(a.ID, b.ID))
+	})
+	return out, nil
+}
+
+func imageOf(got image.InspectResponse) Image {
+	return Image{ID: got.ID, Names: got.RepoTags, DiffIDs: got.RootFS.Layers, Size: got.Size}
 }
 
 // EnsureImage has the archive's image in the daemon, and loads it only when it
