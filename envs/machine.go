@@ -188,7 +188,7 @@ type userContexts struct{ getenv func(string) string }
 
 // Lacks reports whether Merge would change anything.
 func (u userContexts) Lacks(state cluster.State, current bool) (bool, error) {
-	one, err := kubeconfig.Rename(state.Kubeconfig, state.Name)
+	one, err := kubeconfig.Rename(state.Kubeconfig, cluster.ContextName(state.Name))
 	if err != nil {
 		return false, err
 	}
@@ -197,7 +197,7 @@ func (u userContexts) Lacks(state cluster.State, current bool) (bool, error) {
 
 // Merge adds the cluster's context, and says where.
 func (u userContexts) Merge(state cluster.State, current bool) (string, error) {
-	one, err := kubeconfig.Rename(state.Kubeconfig, state.Name)
+	one, err := kubeconfig.Rename(state.Kubeconfig, cluster.ContextName(state.Name))
 	if err != nil {
 		return "", err
 	}
