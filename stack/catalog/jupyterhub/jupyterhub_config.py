@@ -45,6 +45,8 @@ c.JupyterHub.load_roles = [
 # stays when the server stops and goes when the user is deleted.
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.JupyterHub.allow_named_servers = True
+# A start is answered at once and followed on its page, however long the image takes.
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.Spawner.cmd = ["jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
 c.Spawner.start_timeout = 600
