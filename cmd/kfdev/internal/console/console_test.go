@@ -104,6 +104,23 @@ func TestPlainSaysOfManyHowMany(t *testing.T) {
 	require.Contains(t, got, "00:10  task 4: 10 s\n00:10  and 4 more\n")
 }
 
+func TestItemsAreEstimatedOnceSomeAreDone(t *testing.T) {
+	t.Parallel()
+	got := show(t, console.Options{Mode: console.Plain}, func(sink progress.Sink) {
+		task := progress.Start(sink, "t", "wheels", 10, progress.Items)
+		for range 5 {
+			pass(6 * time.Second)
+			task.Add(1)
+		}
+		pass(time.Second)
+	})
+	require.Equal(t, `00:00  wheels ...
+00:10  wheels: 10 %, 1 of 10, 10 s
+00:20  wheels: 30 %, 3 of 10, about 47 s left
+00:30  wheels: 40 %, 4 of 10, about 45 s left
+`, got)
+}
+
 func TestQuietSaysWarningsAlone(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "warning: disk is low\n", show(t, console.Options{Mode: console.Quiet}, download))
@@ -153,11 +170,11 @@ func TestTTYPicture(t *testing.T) {
 		want          []string
 	}{
 		"wide": {100, 24, []string{
-			"⠹ Images  ━━━━━━━━━━──────────  50 %, 1 of 2, about 20 s left",
+			"⠹ Images  ━━━━━━━━━━──────────  50 %, 1 of 2, 20 s",
 			"  ⠹ large image  ━━━━━━━━━━──────────  50 %, 20.0 MB of 40.0 MB, 993 kB/s, about 20 s left",
 		}},
 		"narrow": {44, 24, []string{
-			"⠹ Images  50 %, 1 of 2, about 20 s left",
+			"⠹ Images  50 %, 1 of 2, 20 s",
 			"  ⠹ large image  50 %",
 		}},
 		"very narrow": {16, 24, []string{

@@ -36,6 +36,7 @@ type sample struct {
 const (
 	rateOver    = 15 * time.Second
 	sampleEvery = 500 * time.Millisecond
+	fewItems    = 3 // say nothing of how long the others take
 )
 
 // apply takes an event and returns its task; nil where it has none.
@@ -129,10 +130,18 @@ func (t *task) sample(now time.Time) {
 	}
 }
 
-// rate is what is done in a second, over the last while; 0 where that is not
-// known. A task that stands still slows down.
+// rate is what is done in a second; 0 where that is not known. Bytes flow, so
+// theirs is of the last while, and one that stands still slows down. Items come
+// one by one, each of another size, so theirs is of all that were done, and
+// some must have been.
 func (t *task) rate(now time.Time) float64 {
 	first, last := t.samples[0], t.samples[len(t.samples)-1]
+	if t.unit == progress.Items {
+		first = sample{at: t.started}
+		if last.done < fewItems {
+			return 0
+		}
+	}
 	seconds := now.Sub(first.at).Seconds()
 	if seconds < 1 || last.done <= first.done {
 		return 0
