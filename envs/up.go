@@ -74,10 +74,15 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	run := &upRun{Engine: e, settled: s, options: o}
 	defer run.close()
 	steps := run.steps()
-	if err := e.announce(ctx, steps); err != nil {
+	items, err := plan.Observe(ctx, steps)
+	if err != nil {
 		return result, err
 	}
-	result.Steps, err = plan.Run(ctx, steps, e.sink)
+	if e.announce(items) {
+		result.Steps, err = plan.Run(ctx, steps, e.sink)
+	} else {
+		result.Steps = plan.Skipped(items)
+	}
 	result.Project, result.Context = s.file.Metadata.Name, cluster.ContextName(s.file.Metadata.Name)
 	result.Lock, result.Registry = s.digest.String(), run.registryAddr()
 	result.Changed = slices.ContainsFunc(result.Steps, func(o plan.Outcome) bool { return o.State == progress.Done })
@@ -85,19 +90,17 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	return result, err
 }
 
-// announce says what a plan will do before it starts: what it needs and what
-// the machine has.
-func (e *Engine) announce(ctx context.Context, steps []plan.Step) error {
-	items, err := plan.Observe(ctx, steps)
-	if err != nil {
-		return err
-	}
+// announce says what a plan will do before it starts, and reports whether
+// there is anything to do.
+func (e *Engine) announce(items []plan.Item) bool {
+	needed := false
 	for _, item := range items {
 		if item.Work.Needed {
+			needed = true
 			progress.Say(e.sink, fmt.Sprintf("%s: %s", item.Title, item.Work.Summary))
 		}
 	}
-	return nil
+	return needed
 }
 
 // upRun is one run of up. Its fields are what steps find out for those after

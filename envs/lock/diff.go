@@ -89,7 +89,7 @@ func facts(l Lock) map[place]string {
 		out[place{node, fmt.Sprintf("layer %02d", n)}] = id.String()
 	}
 	for _, h := range l.Node.Holds {
-		out[place{node, "holds " + h.Name}] = fmt.Sprintf("%s %s", h.Digest, h.Recipe)
+		out[place{node, "holds " + h.Name}] = fmt.Sprintf("%s %s %s", h.Digest, h.Config, h.Recipe)
 	}
 	for _, c := range l.Components {
 		subject := "component " + c.Name
@@ -142,7 +142,7 @@ func recipeFacts(r Recipe) map[place]string {
 
 // short is enough of a digest to tell two lists of inputs apart.
 func short(layer []recipe.Input) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%#v", layer))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%#v", append([]recipe.Input{}, layer...)))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -77,6 +77,15 @@ func Observe(ctx context.Context, steps []Step) ([]Item, error) {
 	return items, nil
 }
 
+// Skipped are the outcomes of a plan that had nothing to do.
+func Skipped(items []Item) []Outcome {
+	out := make([]Outcome, 0, len(items))
+	for _, i := range items {
+		out = append(out, Outcome{ID: i.ID, Title: i.Title, State: progress.Skipped, Text: i.Work.Summary})
+	}
+	return out
+}
+
 // Run brings every step about, each as soon as the ones it comes after are
 // done. After a failure no further step starts; what runs is cancelled and
 // waited for. Outcomes come in the plan's order, without those that never

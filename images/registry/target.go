@@ -78,7 +78,7 @@ func (t *Target) has(ctx context.Context, repo name.Repository, desc v1.Descript
 		return false, explain("asking for", t.subject(repo, desc.Digest), repo.RegistryStr(), err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.ContentLength >= 0 && resp.ContentLength != desc.Size {
+	if desc.Size > 0 && resp.ContentLength >= 0 && resp.ContentLength != desc.Size {
 		return false, nil // what is there is not whole
 	}
 	if kind == "blobs/" {
