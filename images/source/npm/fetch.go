@@ -32,6 +32,14 @@ type Client struct {
 // DefaultClient is npm as the machine has it.
 func DefaultClient() Client { return Client{Command: []string{"npm"}} }
 
+// check fails where there is no npm.
+func (c Client) check() error {
+	if _, err := exec.LookPath(c.Command[0]); err != nil {
+		return &fault.Error{Op: "looking for npm", Kind: fault.Preflight, Err: err, Hint: "install it: apt-get install npm"}
+	}
+	return nil
+}
+
 // A download is cut into batches so that an interruption loses no more than
 // those; npm fetches the packages of one batch one after the other.
 const (
@@ -52,8 +60,8 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 		return nil
 	}
 	defer func() { task.End(err) }()
-	if _, err := exec.LookPath(m.client.Command[0]); err != nil {
-		return &fault.Error{Op: "looking for npm", Kind: fault.Preflight, Err: err, Hint: "install it: apt-get install npm"}
+	if err := m.client.check(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(m.scratch, 0o755); err != nil {
 		return &fault.Error{Op: "downloading npm packages", Subject: spec.Recipe, Err: err}

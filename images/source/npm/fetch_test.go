@@ -111,8 +111,14 @@ func TestFetchTellsWhatNpmSaid(t *testing.T) {
 	inputs := []recipe.Input{{Kind: Kind, Name: "a", Version: "1.0.0", Hash: integrity(nil)}}
 	err := New(newStore(t), client, t.TempDir(), progress.Discard).Fetch(t.Context(), specOf(nil), inputs)
 	require.ErrorContains(t, err, "404 no such package a@1.0.0")
-	err = New(newStore(t), Client{Command: []string{"/nonexistent/npm"}}, t.TempDir(), progress.Discard).Fetch(t.Context(), specOf(nil), inputs)
-	require.Equal(t, 4, fault.ExitCode(err))
+	entries := three(t)
+	spec := specOf(lockOf(t, entries...))
+	without := Client{Command: []string{"/nonexistent/npm"}}
+	m := New(newStore(t), without, t.TempDir(), progress.Discard)
+	require.Equal(t, 4, fault.ExitCode(m.Fetch(t.Context(), spec, inputs)))
+	require.Equal(t, 4, fault.ExitCode(m.Check(t.Context(), spec)))
+	m = New(newStore(t, contentsOf(entries)...), without, t.TempDir(), progress.Discard)
+	require.NoError(t, m.Check(t.Context(), spec), "nothing is missing")
 }
 
 func TestFetchEndsWithItsContext(t *testing.T) {

@@ -37,12 +37,32 @@ type Maker struct {
 	scratch string
 }
 
-var _ source.Maker = (*Maker)(nil)
+var (
+	_ source.Maker     = (*Maker)(nil)
+	_ source.Checker   = (*Maker)(nil)
+	_ source.Versioned = (*Maker)(nil)
+)
 
 // New returns a maker that keeps packages in store, downloads into folders of
 // its own below scratch, and reports to sink.
 func New(store Store, client Client, scratch string, sink progress.Sink) *Maker {
 	return &Maker{store: store, client: client, scratch: scratch, sink: sink}
+}
+
+// Version changes with what Tree makes of the same packages.
+func (m *Maker) Version() string { return "npm 1" }
+
+// Check fails where packages have to be downloaded and this machine has no npm.
+func (m *Maker) Check(ctx context.Context, spec source.LayerSpec) error {
+	inputs, err := m.Pin(ctx, spec, nil)
+	if err != nil {
+		return err
+	}
+	missing, err := m.missing(ctx, inputs)
+	if len(missing) == 0 || err != nil {
+		return err
+	}
+	return m.client.check()
 }
 
 // Pin returns the packages of the layer's lock that an installation on

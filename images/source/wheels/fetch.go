@@ -48,12 +48,9 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(m.scratch, 0o755); err != nil {
-		return &fault.Error{Op: "downloading wheels", Subject: spec.Recipe, Err: err}
-	}
-	scratch, err := os.MkdirTemp(m.scratch, "wheels-")
+	scratch, err := m.folder()
 	if err != nil {
-		return &fault.Error{Op: "downloading wheels", Subject: spec.Recipe, Err: err}
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	command, err := m.client.find(ctx, scratch)

@@ -215,9 +215,13 @@ func TestFetchWithoutPip(t *testing.T) {
 		Commands:  [][]string{{"/nonexistent/pip"}, {"echo", "pip 9.0.1 from somewhere"}, {"echo", "not pip"}},
 		Bootstrap: func(context.Context, string) ([]string, error) { return nil, errors.New("no venv") },
 	}
-	err := New(newStore(t), client, t.TempDir(), progress.Discard).Fetch(t.Context(), specOf(w), []recipe.Input{w.input()})
-	require.Equal(t, 4, fault.ExitCode(err))
-	require.Contains(t, fault.Hint(err)[0], "apt-get install python3-pip")
+	m := New(newStore(t), client, t.TempDir(), progress.Discard)
+	for _, err := range []error{m.Check(t.Context(), specOf(w)), m.Fetch(t.Context(), specOf(w), []recipe.Input{w.input()})} {
+		require.Equal(t, 4, fault.ExitCode(err))
+		require.Contains(t, fault.Hint(err)[0], "apt-get install python3-pip")
+	}
+	m = New(newStore(t, w), client, t.TempDir(), progress.Discard)
+	require.NoError(t, m.Check(t.Context(), specOf(w)), "nothing is missing")
 }
 
 func TestFetchBootstrapsPip(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/kfdev/kfdev/images/recipe"
@@ -38,12 +39,50 @@ type Maker struct {
 	scratch string
 }
 
-var _ source.Maker = (*Maker)(nil)
+var (
+	_ source.Maker     = (*Maker)(nil)
+	_ source.Checker   = (*Maker)(nil)
+	_ source.Versioned = (*Maker)(nil)
+)
 
 // New returns a maker that keeps wheels in store, downloads into folders of
 // its own below scratch, and reports to sink.
 func New(store Store, client Client, scratch string, sink progress.Sink) *Maker {
 	return &Maker{store: store, client: client, scratch: scratch, sink: sink}
+}
+
+// Version changes with what Tree makes of the same wheels.
+func (m *Maker) Version() string { return "wheels 1" }
+
+// Check fails where wheels have to be downloaded and this machine has no pip.
+func (m *Maker) Check(ctx context.Context, spec source.LayerSpec) (err error) {
+	inputs, err := m.Pin(ctx, spec, nil)
+	if err != nil {
+		return err
+	}
+	missing, err := m.missing(ctx, inputs)
+	if len(missing) == 0 || err != nil {
+		return err
+	}
+	scratch, err := m.folder()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	_, err = m.client.find(ctx, scratch)
+	return err
+}
+
+// folder makes an empty folder for one piece of work, which removes it.
+func (m *Maker) folder() (string, error) {
+	if err := os.MkdirAll(m.scratch, 0o755); err != nil {
+		return "", &fault.Error{Op: "making a folder for downloads", Err: err}
+	}
+	folder, err := os.MkdirTemp(m.scratch, "wheels-")
+	if err != nil {
+		return "", &fault.Error{Op: "making a folder for downloads", Err: err}
+	}
+	return folder, nil
 }
 
 // Pin returns the wheels of the layer's lock. It uses no network: the lock lies
