@@ -48,6 +48,13 @@ func (p *Provider) create(ctx context.Context, spec cluster.Spec) (_ cluster.Sta
 	if err != nil {
 		return cluster.State{}, err
 	}
+	if spec.APIPort == 0 {
+		at, err := freePort(ctx, spec.Name)
+		if err != nil {
+			return cluster.State{}, err
+		}
+		spec.APIPort = int(at.Port())
+	}
 	config, err := p.config(spec, server)
 	if err != nil {
 		return cluster.State{}, err

@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,7 +106,7 @@ func TestE2EKindPassesTheSuiteAndPullsByDigestFromTheMirror(t *testing.T) {
 
 // A making that is killed leaves a cluster without its mark: the next takes it
 // away. The kill is played by taking the mark's place in the node.
-func TestE2EAHalfMadeClusterIsMadeAnew(t *testing.T) {
+func TestE2EAHalfMadeClusterIsMadeAnewAndATakenPortGivesWay(t *testing.T) {
 	d := daemon(t)
 	ctx := t.Context()
 	node := "kfdev-e2e-half-control-plane"
@@ -129,6 +131,42 @@ func TestE2EAHalfMadeClusterIsMadeAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, cluster.Running, state.Phase)
 	require.NotEqual(t, id, state.Nodes[0].ID)
+	takenPort(t, d, p, state)
+}
+
+// takenPort: a port that another program takes while the cluster is stopped
+// gives way, also when that is cut short, and what is in the node stays.
+func takenPort(t *testing.T, d *docker.Client, p *kind.Provider, state cluster.State) {
+	t.Helper()
+	ctx, node := t.Context(), state.Nodes[0].Name
+	require.NoError(t, d.WriteFile(ctx, node, "/var/kept", 0o600, []byte("in the volume")))
+	require.NoError(t, d.WriteFile(ctx, node, "/kept", 0o600, []byte("in the container")))
+	require.NoError(t, p.Stop(ctx, state.Name))
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(state.Server, "https://"))
+	require.NoError(t, err)
+	defer l.Close() //nolint:errcheck // a test's listener
+	out, err := exec.CommandContext(ctx, "docker", "rename", node, node+"-aside").CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	moved, err := p.Start(ctx, state.Name)
+	require.NoError(t, err)
+	require.NotEqual(t, state.Server, moved.Server)
+	require.Contains(t, string(moved.Kubeconfig), moved.Server)
+	for file, want := range map[string]string{"/var/kept": "in the volume", "/kept": "in the container"} {
+		got, err := d.ReadFile(ctx, node, file)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	}
+	before, err := d.Container(ctx, node)
+	require.NoError(t, err)
+	require.NotEmpty(t, before.Volumes)
+	require.NoError(t, p.Delete(ctx, state.Name))
+	for _, volume := range before.Volumes {
+		made, err := d.EnsureVolume(ctx, volume, nil)
+		require.NoError(t, err)
+		require.True(t, made, "the volume went with its cluster")
+		require.NoError(t, d.RemoveVolume(ctx, volume))
+	}
 }
 
 // pushed is an image in the registry, that only the registry has: a program

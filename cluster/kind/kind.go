@@ -7,8 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +49,10 @@ type Docker interface {
 	Start(ctx context.Context, name string) error
 	Stop(ctx context.Context, name string, patience time.Duration) error
 	Remove(ctx context.Context, name string) error
+	RemoveVolume(ctx context.Context, name string) error
+	RemoveImage(ctx context.Context, name string) error
+	Republish(ctx context.Context, name, image, port string, at netip.AddrPort) error
+	Settle(ctx context.Context, name string) error
 	Exec(ctx context.Context, name string, command ...string) (string, error)
 	ReadFile(ctx context.Context, name, file string) ([]byte, error)
 	WriteFile(ctx context.Context, name, file string, mode fs.FileMode, content []byte) error
@@ -133,6 +137,7 @@ func (p *Provider) get(ctx context.Context, name string) (cluster.State, []docke
 // nodes returns the cluster's containers, the control plane first.
 func (p *Provider) nodes(ctx context.Context, name string) ([]docker.Container, error) {
 	containers, err := p.docker.Containers(ctx, map[string]string{labelCluster: cluster.ContextName(name)})
+	containers = slices.DeleteFunc(containers, func(c docker.Container) bool { return docker.Aside(c.Name) })
 	slices.SortStableFunc(containers, func(a, b docker.Container) int {
 		switch ac, bc := a.Labels[labelRole] == roleControl, b.Labels[labelRole] == roleControl; {
 		case ac == bc:
@@ -152,6 +157,9 @@ func (p *Provider) Ensure(ctx context.Context, spec cluster.Spec) (cluster.State
 	}
 	if err := p.writeFiles(spec.Mirror); err != nil {
 		return cluster.State{}, &fault.Error{Op: "writing what the nodes mount", Subject: p.dir, Err: err}
+	}
+	if err := p.settle(ctx, spec.Name); err != nil {
+		return cluster.State{}, err
 	}
 	state, containers, err := p.get(ctx, spec.Name)
 	if fault.KindOf(err) == fault.NotFound {
@@ -175,6 +183,9 @@ func (p *Provider) Ensure(ctx context.Context, spec cluster.Spec) (cluster.State
 
 // Start starts a stopped cluster.
 func (p *Provider) Start(ctx context.Context, name string) (cluster.State, error) {
+	if err := p.settle(ctx, name); err != nil {
+		return cluster.State{}, err
+	}
 	state, containers, err := p.get(ctx, name)
 	if err != nil {
 		return cluster.State{}, err
@@ -197,8 +208,8 @@ func (p *Provider) run(ctx context.Context, name string, state cluster.State, co
 			if c.Running {
 				continue
 			}
-			if err := p.docker.Start(ctx, c.ID); err != nil {
-				return cluster.State{}, explainStart(err, c)
+			if err := p.start(ctx, c); err != nil {
+				return cluster.State{}, err
 			}
 		}
 		if state, containers, err = p.get(ctx, name); err != nil {
@@ -211,18 +222,6 @@ func (p *Provider) run(ctx context.Context, name string, state cluster.State, co
 		return cluster.State{}, err
 	}
 	return state, nil
-}
-
-// explainStart names the port that another program has taken meanwhile.
-func explainStart(err error, c docker.Container) error {
-	if text := err.Error(); !strings.Contains(text, "port is already allocated") && !strings.Contains(text, "address already in use") {
-		return err
-	}
-	return &fault.Error{
-		Op: "starting the node", Subject: c.Name, Kind: fault.Preflight,
-		Hint: fmt.Sprintf("free %s (`ss -ltnp` says who has it): a node's port cannot be changed", c.Ports[apiPort]),
-		Err:  err,
-	}
 }
 
 // since is what each node must have reported after to count as ready: a
@@ -257,7 +256,7 @@ func (p *Provider) Stop(ctx context.Context, name string) (err error) {
 
 // Delete removes the cluster's nodes with their volumes.
 func (p *Provider) Delete(ctx context.Context, name string) (err error) {
-	containers, err := p.nodes(ctx, name)
+	containers, err := p.docker.Containers(ctx, map[string]string{labelCluster: cluster.ContextName(name)})
 	if err != nil || len(containers) == 0 {
 		return err
 	}
@@ -270,6 +269,13 @@ func (p *Provider) remove(ctx context.Context, containers []docker.Container) er
 	var problems []error
 	for _, c := range containers {
 		problems = append(problems, p.docker.Remove(ctx, c.ID))
+	}
+	// What a node that was given another port has beside its container.
+	for _, c := range containers {
+		for _, volume := range c.Volumes {
+			problems = append(problems, p.docker.RemoveVolume(ctx, volume))
+		}
+		problems = append(problems, p.docker.RemoveImage(ctx, movedImage(c.Name)))
 	}
 	return errors.Join(problems...)
 }

@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -199,14 +200,43 @@ func TestANodeIsReadyOnceItHasSaidSoSinceItsStart(t *testing.T) {
 	require.False(t, done)
 }
 
-func TestAPortThatIsTakenIsNamed(t *testing.T) {
+func TestANodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	t.Parallel()
-	c := docker.Container{Name: "kfdev-demo-control-plane", Ports: map[string]netip.AddrPort{apiPort: netip.MustParseAddrPort("127.0.0.1:4444")}}
-	err := explainStart(errors.New("Bind for 127.0.0.1:4444 failed: port is already allocated"), c)
-	require.Equal(t, fault.Preflight, fault.KindOf(err))
-	require.Contains(t, fault.Hint(err)[0], "127.0.0.1:4444")
-	other := errors.New("no such image")
-	require.Equal(t, other, explainStart(other, c))
+	d := dockertest.New(t.Cleanup)
+	recorder := &progress.Recorder{}
+	p := New(d, t.TempDir(), recorder)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close() //nolint:errcheck // a test's listener
+	taken := netip.MustParseAddrPort(l.Addr().String())
+	_, err = d.Create(t.Context(), docker.ContainerSpec{
+		Name: "kfdev-demo-control-plane", Labels: map[string]string{labelCluster: "kfdev-demo", labelRole: roleControl},
+		Publish: map[string]netip.AddrPort{apiPort: taken},
+	})
+	require.NoError(t, err)
+	nodes, err := p.nodes(t.Context(), "demo")
+	require.NoError(t, err)
+	require.NoError(t, p.start(t.Context(), nodes[0]))
+	nodes, err = p.nodes(t.Context(), "demo")
+	require.NoError(t, err)
+	require.True(t, nodes[0].Running)
+	require.NotEqual(t, taken, nodes[0].Ports[apiPort])
+	events := recorder.Events()
+	require.Contains(t, events[len(events)-1].Text, nodes[0].Ports[apiPort].String())
+}
+
+func TestPortsAreChosenBelowTheKernelsOwn(t *testing.T) {
+	t.Parallel()
+	first, err := freePort(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Less(t, int(first.Port()), 32768)
+	require.GreaterOrEqual(t, int(first.Port()), firstPort)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", first.String())
+	require.NoError(t, err)
+	defer l.Close() //nolint:errcheck // a test's listener
+	second, err := freePort(t.Context(), "demo")
+	require.NoError(t, err)
+	require.NotEqual(t, first, second)
 }
 
 func TestKindsStepsBecomeProgress(t *testing.T) {

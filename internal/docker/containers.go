@@ -33,6 +33,7 @@ type Container struct {
 	ExitCode int                       // of one that has ended
 	Networks map[string]string         // network's name → address in it, empty while stopped
 	Ports    map[string]netip.AddrPort // "5000/tcp" → address on the host that it is asked to be bound to
+	Volumes  []string                  // names of the volumes that it has mounted
 }
 
 // ContainerSpec is a container to be made.
@@ -60,6 +61,11 @@ func (c *Client) Container(ctx context.Context, name string) (Container, error) 
 	out := Container{
 		ID: got.ID, Name: strings.TrimPrefix(got.Name, "/"), Image: got.Image,
 		Networks: map[string]string{}, Ports: map[string]netip.AddrPort{},
+	}
+	for _, m := range got.Mounts {
+		if m.Type == mount.TypeVolume {
+			out.Volumes = append(out.Volumes, m.Name)
+		}
 	}
 	if got.Config != nil {
 		out.Labels = got.Config.Labels

@@ -280,3 +280,30 @@ func (f *Fake) Connect(_ context.Context, network, container string, _ ...string
 	b.Networks[network] = netip.IPv4Unspecified().String()
 	return nil
 }
+
+// RemoveImage removes an image's name.
+func (f *Fake) RemoveImage(_ context.Context, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.images, name)
+	return nil
+}
+
+// Republish gives a container another address for a port, and starts it.
+func (f *Fake) Republish(ctx context.Context, name, image, port string, at netip.AddrPort) error {
+	f.mu.Lock()
+	b, err := f.find(name)
+	if err == nil {
+		b.Ports[port] = at
+		b.ID += "-moved"
+		f.images[image] = docker.Image{ID: image, Names: []string{image}}
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return f.Start(ctx, name)
+}
+
+// Settle has nothing to settle: nothing is ever cut short here.
+func (f *Fake) Settle(context.Context, string) error { return nil }
