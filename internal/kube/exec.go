@@ -15,7 +15,7 @@ type Exec struct {
 	Namespace, Pod, Container string
 	Command                   []string
 	Stdin                     io.Reader // nil: none
-	Stdout, Stderr            io.Writer // nil: dropped
+	Stdout, Stderr            io.Writer // nil: dropped; written to at the same time, so two that differ
 }
 
 // Exec runs a command in a container and waits for it. A command that ends

@@ -96,7 +96,9 @@ func (w *Waiter) wait(ctx context.Context, id, text, set string, groups []group)
 	defer stop()
 	report := func() error {
 		done, newly, failed := board.progress()
-		task.Add(int64(newly))
+		if newly != 0 {
+			task.Add(int64(newly))
+		}
 		if failed != nil {
 			return &failure{*failed}
 		}
