@@ -57,6 +57,23 @@ func (r *Recorder) Step(ctx context.Context, name string, do func(context.Contex
 	return err
 }
 
+// Do is a step that is yet to be done.
+type Do struct {
+	Name string
+	Func func(context.Context) error
+}
+
+// Steps runs steps in order, up to the first that fails, and returns what was
+// recorded.
+func (r *Recorder) Steps(ctx context.Context, steps []Do) (Result, error) {
+	for _, s := range steps {
+		if err := r.Step(ctx, s.Name, s.Func); err != nil {
+			return r.Result(), err
+		}
+	}
+	return r.Result(), nil
+}
+
 // Fact records one finding. The value is formatted as fmt.Sprint does it.
 func (r *Recorder) Fact(name string, value any) {
 	r.result.Facts = append(r.result.Facts, Fact{Name: name, Value: fmt.Sprint(value)})

@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
@@ -70,17 +70,20 @@ func (e Env) Image(name string) (string, error) {
 	return ref.String(), nil
 }
 
-// Connect returns an Env with clients for config; the caller fills in the rest.
-func Connect(config *rest.Config) (Env, error) {
-	kube, err := kubernetes.NewForConfig(config)
+// Connect returns an Env that reaches a cluster; the caller fills in the rest.
+func Connect(client *kube.Client) (Env, error) {
+	typed, err := kubernetes.NewForConfig(client.Config)
 	if err != nil {
 		return Env{}, fmt.Errorf("making a client of the cluster: %w", err)
 	}
-	dyn, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return Env{}, fmt.Errorf("making a client of the cluster: %w", err)
+	forward := func(ctx context.Context, namespace, service string, port int) (string, func(), error) {
+		f, err := client.Forward(ctx, namespace, service, port, "127.0.0.1:0")
+		if err != nil {
+			return "", nil, err
+		}
+		return f.Addr(), func() { _ = f.Close() }, nil // nothing is lost when a connection ends badly
 	}
-	return Env{Kube: kube, Dynamic: dyn, Sink: progress.Discard}, nil
+	return Env{Kube: typed, Dynamic: client.Dynamic, Forward: forward, Sink: progress.Discard}, nil
 }
 
 // Run runs a test in a namespace of its own, and removes that namespace at the

@@ -81,8 +81,8 @@ func TestAFailureCarriesThePodsLastWords(t *testing.T) {
 		return smoke.Result{Steps: []smoke.Step{{Name: "one"}}}, errors.New("no good")
 	}), e)
 	require.ErrorContains(t, err, "running the smoke test: probe: no good")
-	require.ErrorContains(t, err, "pod worker, container main: Error, exit code 3")
-	require.ErrorContains(t, err, "| fake logs")
+	require.ErrorContains(t, err, "pod worker: container main ended with exit code 3")
+	require.ErrorContains(t, err, "main> fake logs")
 	require.Empty(t, namespaces(t, e))
 }
 

@@ -12,8 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/scheme"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/kfdev/kfdev/stack/smoke"
 )
@@ -35,20 +37,33 @@ func phase(o *unstructured.Unstructured) string {
 	return p
 }
 
+// cluster is a fake whose server sends, once it is watched, what then does.
+func cluster(then func(*dynamicfake.FakeDynamicClient), objects ...runtime.Object) *dynamicfake.FakeDynamicClient {
+	dyn := dynamicfake.NewSimpleDynamicClient(scheme.Scheme, objects...)
+	dyn.PrependWatchReactor("pods", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		watcher, err := dyn.Tracker().Watch(pods(), action.GetNamespace())
+		if err == nil {
+			go then(dyn)
+		}
+		return true, watcher, err
+	})
+	return dyn
+}
+
 func TestUntilSeesWhatComes(t *testing.T) {
 	t.Parallel()
-	dyn := dynamicfake.NewSimpleDynamicClient(scheme.Scheme, pod("a", "Pending"), pod("b", "Succeeded"))
-	client := dyn.Resource(pods()).Namespace("ns")
+	dyn := cluster(func(dyn *dynamicfake.FakeDynamicClient) {
+		next, err := runtime.DefaultUnstructuredConverter.ToUnstructured(pod("a", "Succeeded"))
+		if err == nil {
+			_, err = dyn.Resource(pods()).Namespace("ns").Update(t.Context(), &unstructured.Unstructured{Object: next}, metav1.UpdateOptions{})
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}, pod("a", "Pending"))
 	seen := []string{}
 	err := smoke.Until(t.Context(), dyn, pods(), "ns", "a", func(o *unstructured.Unstructured) (bool, error) {
-		require.Equal(t, "a", o.GetName())
 		seen = append(seen, phase(o))
-		if phase(o) == "Pending" {
-			next, err := runtime.DefaultUnstructuredConverter.ToUnstructured(pod("a", "Succeeded"))
-			require.NoError(t, err)
-			_, err = client.Update(t.Context(), &unstructured.Unstructured{Object: next}, metav1.UpdateOptions{})
-			require.NoError(t, err)
-		}
 		return phase(o) == "Succeeded", nil
 	})
 	require.NoError(t, err)
@@ -65,10 +80,12 @@ func TestUntilEnds(t *testing.T) {
 	})
 	t.Run("with the deletion", func(t *testing.T) {
 		t.Parallel()
-		dyn := dynamicfake.NewSimpleDynamicClient(scheme.Scheme, pod("a", "Running"))
-		err := smoke.Until(t.Context(), dyn, pods(), "ns", "a", func(o *unstructured.Unstructured) (bool, error) {
-			return false, dyn.Resource(pods()).Namespace("ns").Delete(t.Context(), o.GetName(), metav1.DeleteOptions{})
-		})
+		dyn := cluster(func(dyn *dynamicfake.FakeDynamicClient) {
+			if err := dyn.Resource(pods()).Namespace("ns").Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		}, pod("a", "Running"))
+		err := smoke.Until(t.Context(), dyn, pods(), "ns", "a", func(*unstructured.Unstructured) (bool, error) { return false, nil })
 		require.ErrorContains(t, err, "a was deleted while it was waited for")
 	})
 	t.Run("with the context, naming what was waited for", func(t *testing.T) {
@@ -103,6 +120,14 @@ func TestGone(t *testing.T) {
 	err := smoke.Gone(ctx, dyn, pods(), "ns", "user=a")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "waiting for 1 pods of user=a to go")
-	require.NoError(t, dyn.Resource(pods()).Namespace("ns").Delete(t.Context(), "a", metav1.DeleteOptions{}))
+}
+
+func TestGoneSeesTheLastOneGo(t *testing.T) {
+	t.Parallel()
+	dyn := cluster(func(dyn *dynamicfake.FakeDynamicClient) {
+		if err := dyn.Resource(pods()).Namespace("ns").Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}, pod("a", "Running"))
 	require.NoError(t, smoke.Gone(t.Context(), dyn, pods(), "ns", "user=a"))
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kfdev/kfdev/stack/ready"
 )
 
 // How much of a failing pod is told.
@@ -27,68 +30,61 @@ func LastWords(ctx context.Context, kube kubernetes.Interface, namespace string)
 		return ""
 	}
 	var told []string
+	unwell := 0
 	for _, pod := range pods.Items {
-		if words := podWords(ctx, kube, &pod); words != "" {
-			told = append(told, words)
+		if well(&pod) {
+			continue
 		}
+		if unwell++; unwell > wordPods {
+			continue
+		}
+		told = append(told, ready.Describe(&pod)...)
+		told = append(told, tails(ctx, kube, &pod)...)
 	}
-	if len(told) > wordPods {
-		told = append(told[:wordPods], fmt.Sprintf("and %d more pods", len(told)-wordPods))
+	if unwell > wordPods {
+		told = append(told, fmt.Sprintf("and %d more pods", unwell-wordPods))
 	}
 	return strings.Join(told, "\n")
 }
 
-func podWords(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) string {
+func well(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// tails returns the last lines of the containers that failed, or that run and
+// are not ready.
+func tails(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) []string {
 	var told []string
-	if pod.Status.Phase == corev1.PodPending {
-		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-				told = append(told, fmt.Sprintf("pod %s: %s: %s", pod.Name, c.Reason, c.Message))
-			}
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		previous := s.State.Waiting != nil && s.LastTerminationState.Terminated != nil
+		failed := s.State.Terminated != nil && s.State.Terminated.ExitCode != 0
+		if previous || failed || s.State.Running != nil && !s.Ready {
+			told = append(told, tail(ctx, kube, pod, s.Name, previous)...)
 		}
 	}
-	statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
-	for _, s := range statuses {
-		why := containerWords(s)
-		if why == "" {
-			continue
-		}
-		told = append(told, fmt.Sprintf("pod %s, container %s: %s", pod.Name, s.Name, why))
-		if s.State.Waiting == nil || s.RestartCount > 0 {
-			told = append(told, tail(ctx, kube, pod, s))
-		}
-	}
-	return strings.TrimRight(strings.Join(told, "\n"), "\n")
+	return told
 }
 
-// containerWords says what is wrong with a container, or nothing when nothing is.
-func containerWords(s corev1.ContainerStatus) string {
-	switch {
-	case s.State.Terminated != nil && s.State.Terminated.ExitCode != 0:
-		t := s.State.Terminated
-		return strings.TrimSpace(fmt.Sprintf("%s, exit code %d %s", t.Reason, t.ExitCode, t.Message))
-	case s.State.Waiting != nil && s.State.Waiting.Reason != "PodInitializing" && s.State.Waiting.Reason != "ContainerCreating":
-		return strings.TrimSpace(s.State.Waiting.Reason + " " + s.State.Waiting.Message)
-	case s.State.Running != nil && !s.Ready:
-		return "runs, but is not ready"
-	}
-	return ""
-}
-
-func tail(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod, s corev1.ContainerStatus) string {
+func tail(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod, container string, previous bool) []string {
 	lines := int64(wordLines)
 	log, err := kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
-		Container: s.Name, TailLines: &lines, Previous: s.State.Waiting != nil,
+		Container: container, TailLines: &lines, Previous: previous,
 	}).Stream(ctx)
 	if err != nil {
-		return ""
+		return nil
 	}
 	defer log.Close() //nolint:errcheck // it was only read
 	text, err := io.ReadAll(io.LimitReader(log, wordBytes))
 	if err != nil || len(text) == 0 {
-		return ""
+		return nil
 	}
-	return "  | " + strings.ReplaceAll(strings.TrimRight(string(text), "\n"), "\n", "\n  | ")
+	var told []string
+	for line := range strings.Lines(string(text)) {
+		told = append(told, container+"> "+strings.TrimRight(line, "\n"))
+	}
+	return told
 }
 
 // withWords puts the pods' last words behind an error.

@@ -5,7 +5,7 @@ package tfjob
 
 import (
 	"context"
-	_ "embed" // the job
+	_ "embed" // the jobs
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,19 +26,36 @@ import (
 //go:embed job.yaml
 var job string
 
+//go:embed refused.yaml
+var refused string
+
+//go:embed held.yaml
+var held string
+
 const (
 	jobName     = "digits"
 	workers     = 2
 	container   = "tensorflow" // the operator insists on this name
-	image       = "tensorflow" // the component's name for it
-	placeholder = "TENSORFLOW_IMAGE"
-	program     = "program" // the ConfigMap with the training program
+	program     = "program"    // the ConfigMap with the training program
 	programFile = "train.py"
 	jobLabel    = "training.kubeflow.org/job-name"
 )
 
+// placeholders are the component's images in the jobs' texts.
+func placeholders() map[string]string {
+	return map[string]string{"TENSORFLOW_IMAGE": "tensorflow", "INIT_IMAGE": "pytorch-init"}
+}
+
 func jobs() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "kubeflow.org", Version: "v1", Resource: "tfjobs"}
+}
+
+func pytorchJobs() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "kubeflow.org", Version: "v1", Resource: "pytorchjobs"}
+}
+
+func pods() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 }
 
 // Test is the smoke test.
@@ -52,20 +70,14 @@ func (Test) Name() string { return "tfjob" }
 func (t Test) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) {
 	record := smoke.Record(t.Name(), env.Sink)
 	trial := &trial{env: env, record: record, program: string(t.Program)}
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"create a TFJob of 1 parameter server and 2 workers", trial.create},
-		{"place", trial.place},
-		{"train", trial.train},
-		{"read what the workers did", trial.read},
-	} {
-		if err := record.Step(ctx, step.name, step.do); err != nil {
-			return record.Result(), err
-		}
-	}
-	return record.Result(), nil
+	return record.Steps(ctx, []smoke.Do{
+		{Name: "refuse a TFJob that can't run", Func: trial.refuse},
+		{Name: "hold a PyTorchJob's worker until its master is there", Func: trial.hold},
+		{Name: "create a TFJob of 1 parameter server and 2 workers", Func: trial.create},
+		{Name: "place", Func: trial.place},
+		{Name: "train", Func: trial.train},
+		{Name: "read what the workers did", Func: trial.read},
+	})
 }
 
 // trial is one run of the test.
@@ -75,30 +87,90 @@ type trial struct {
 	program string
 }
 
-func (t *trial) create(ctx context.Context) error {
-	object, err := t.manifest()
+// refuse checks that the operator's webhook is asked, and refuses.
+func (t *trial) refuse(ctx context.Context) error {
+	object, err := t.manifest(refused)
 	if err != nil {
 		return err
+	}
+	_, err = t.env.Dynamic.Resource(jobs()).Namespace(t.env.Namespace).Create(ctx, object, metav1.CreateOptions{})
+	switch {
+	case err == nil:
+		return errors.New("a TFJob without a container named tensorflow was let in: the webhook is not asked")
+	case !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "validator.tfjob"):
+		return fmt.Errorf("it was not the webhook that refused: %w", err)
+	}
+	t.record.Fact("TFJob without a container named tensorflow", "refused by the webhook")
+	return nil
+}
+
+// hold checks that the container which the operator puts before a PyTorchJob's
+// worker has an image, and lets the worker go when there is a master.
+func (t *trial) hold(ctx context.Context) error {
+	object, err := t.manifest(held)
+	if err != nil {
+		return err
+	}
+	if _, err := t.env.Dynamic.Resource(pytorchJobs()).Namespace(t.env.Namespace).Create(ctx, object, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	err = smoke.UntilAny(ctx, t.env.Dynamic, pods(), t.env.Namespace, jobLabel+"="+object.GetName(), func(o *unstructured.Unstructured) (bool, error) {
+		var p corev1.Pod
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &p); err != nil {
+			return false, err
+		}
+		return p.Name == pod(object.GetName(), "worker", 0) && p.Status.Phase == corev1.PodSucceeded, failedPod(&p)
+	})
+	if err == nil {
+		t.record.Fact("PyTorchJob", "its worker started once its master was there")
+	}
+	return err
+}
+
+// failedPod says why a pod failed, or nothing.
+func failedPod(p *corev1.Pod) error {
+	if p.Status.Phase == corev1.PodFailed {
+		return fmt.Errorf("pod %s failed", p.Name)
+	}
+	return nil
+}
+
+func (t *trial) create(ctx context.Context) error {
+	object, err := t.manifest(job)
+	if err != nil {
+		return err
+	}
+	return t.submit(ctx, object)
+}
+
+// submit creates a TFJob with the program that it runs.
+func (t *trial) submit(ctx context.Context, object *unstructured.Unstructured) error {
+	if t.program == "" {
+		return errors.New("there is no training program")
 	}
 	source := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: program}, Data: map[string]string{programFile: t.program}}
 	if _, err := t.env.Kube.CoreV1().ConfigMaps(t.env.Namespace).Create(ctx, source, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	_, err = t.env.Dynamic.Resource(jobs()).Namespace(t.env.Namespace).Create(ctx, object, metav1.CreateOptions{})
+	_, err := t.env.Dynamic.Resource(jobs()).Namespace(t.env.Namespace).Create(ctx, object, metav1.CreateOptions{})
 	return err
 }
 
-func (t *trial) manifest() (*unstructured.Unstructured, error) {
-	if t.program == "" {
-		return nil, errors.New("there is no training program")
-	}
-	ref, err := t.env.Image(image)
-	if err != nil {
-		return nil, err
+// manifest puts the component's images into a job's text.
+func (t *trial) manifest(text string) (*unstructured.Unstructured, error) {
+	for placeholder, name := range placeholders() {
+		if !strings.Contains(text, placeholder) {
+			continue
+		}
+		ref, err := t.env.Image(name)
+		if err != nil {
+			return nil, err
+		}
+		text = strings.ReplaceAll(text, placeholder, ref)
 	}
 	object := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(strings.ReplaceAll(job, placeholder, ref)), &object.Object); err != nil {
-		return nil, fmt.Errorf("reading the TFJob of the smoke test: %w", err)
+	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+		return nil, fmt.Errorf("reading a job of the smoke test: %w", err)
 	}
 	return object, nil
 }
@@ -107,8 +179,7 @@ func (t *trial) manifest() (*unstructured.Unstructured, error) {
 // of the same cluster.
 func (t *trial) place(ctx context.Context) error {
 	configs := map[string]string{}
-	pods := schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	err := smoke.UntilAny(ctx, t.env.Dynamic, pods, t.env.Namespace, jobLabel+"="+jobName, func(o *unstructured.Unstructured) (bool, error) {
+	err := smoke.UntilAny(ctx, t.env.Dynamic, pods(), t.env.Namespace, jobLabel+"="+jobName, func(o *unstructured.Unstructured) (bool, error) {
 		var p corev1.Pod
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &p); err != nil {
 			return false, err
@@ -144,6 +215,13 @@ func (t *trial) train(ctx context.Context) error {
 	return smoke.Until(ctx, t.env.Dynamic, jobs(), t.env.Namespace, jobName, finished)
 }
 
+// failedError is a job's own failure.
+type failedError struct{ reason, message string }
+
+func (e *failedError) Error() string {
+	return fmt.Sprintf("the job failed: %s: %s", e.reason, e.message)
+}
+
 // finished reports whether the job has succeeded; that it failed is an error.
 func finished(o *unstructured.Unstructured) (bool, error) {
 	conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
@@ -159,7 +237,7 @@ func finished(o *unstructured.Unstructured) (bool, error) {
 		case "Succeeded":
 			return true, nil
 		case "Failed":
-			return false, fmt.Errorf("the job failed: %v: %v", c["reason"], c["message"])
+			return false, &failedError{reason: fmt.Sprint(c["reason"]), message: fmt.Sprint(c["message"])}
 		}
 	}
 	return false, nil

@@ -2,6 +2,7 @@ package tfjob
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -168,31 +170,52 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// env has a cluster whose operator places and ends the job at once.
-func env(t *testing.T, condition string) smoke.Env {
+// operator is how the fake cluster's operator behaves.
+type operator struct {
+	condition string // that the TFJob comes to
+	lax       bool   // its webhook lets everything in
+	worker    corev1.PodPhase
+}
+
+func works() operator { return operator{condition: "Succeeded", worker: corev1.PodSucceeded} }
+
+// env has a cluster whose operator places and ends each job at once.
+func (o operator) env(t *testing.T) smoke.Env {
 	t.Helper()
-	kube := fake.NewClientset()
 	dyn := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
-		jobs(): "TFJobList", {Version: "v1", Resource: "pods"}: "PodList",
+		jobs(): "TFJobList", pytorchJobs(): "PyTorchJobList", pods(): "PodList",
 	})
-	dyn.PrependReactor("create", "tfjobs", func(action clienttesting.Action) (bool, runtime.Object, error) {
+	kube := fake.NewClientset()
+	placed := func(p corev1.Pod) {
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&p)
+		require.NoError(t, err)
+		require.NoError(t, dyn.Tracker().Add(&unstructured.Unstructured{Object: content}))
+		require.NoError(t, kube.Tracker().Add(&p))
+	}
+	created := func(action clienttesting.Action) *unstructured.Unstructured {
 		create, ok := action.(clienttesting.CreateAction)
 		require.True(t, ok)
 		object, ok := create.GetObject().(*unstructured.Unstructured)
 		require.True(t, ok)
 		object.SetNamespace(action.GetNamespace())
+		return object
+	}
+	dyn.PrependReactor("create", "pytorchjobs", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		object := created(action)
+		placed(podOf(object.GetName(), "held-worker-0", "", o.worker))
+		return true, object, dyn.Tracker().Add(object)
+	})
+	dyn.PrependReactor("create", "tfjobs", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		object := created(action)
+		if object.GetName() == "refused" && !o.lax {
+			return true, nil, apierrors.NewForbidden(jobs().GroupResource(), "refused", errors.New(`admission webhook "validator.tfjob.training-operator.kubeflow.org" denied the request`))
+		}
 		require.NoError(t, unstructured.SetNestedSlice(object.Object, []any{
 			map[string]any{"type": "Created", "status": "True"},
-			map[string]any{"type": condition, "status": "True", "reason": "TFJob" + condition, "message": "so it is"},
+			map[string]any{"type": o.condition, "status": "True", "reason": "TFJob" + o.condition, "message": "so it is"},
 		}, "status", "conditions"))
 		for name, text := range configs() {
-			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Pod{
-				TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-				ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: action.GetNamespace(), Labels: map[string]string{jobLabel: jobName}},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: container, Env: []corev1.EnvVar{{Name: "TF_CONFIG", Value: text}}}}},
-			})
-			require.NoError(t, err)
-			require.NoError(t, dyn.Tracker().Add(&unstructured.Unstructured{Object: content}))
+			placed(podOf(object.GetName(), name, text, corev1.PodRunning))
 		}
 		return true, object, dyn.Tracker().Add(object)
 	})
@@ -200,7 +223,19 @@ func env(t *testing.T, condition string) smoke.Env {
 	require.NoError(t, err)
 	return smoke.Env{
 		Kube: kube, Dynamic: dyn, Namespace: "mine", Sink: progress.Discard,
-		Images: map[string]images.Ref{"tensorflow": {Repository: "kfdev.internal/tensorflow", Digest: hash}},
+		Images: map[string]images.Ref{
+			"tensorflow":   {Repository: "kfdev.internal/tensorflow", Digest: hash},
+			"pytorch-init": {Repository: "kfdev.internal/busybox", Digest: hash},
+		},
+	}
+}
+
+func podOf(job, name, config string, phase corev1.PodPhase) corev1.Pod {
+	return corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "mine", Labels: map[string]string{jobLabel: job}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: container, Env: []corev1.EnvVar{{Name: "TF_CONFIG", Value: config}}}}},
+		Status:     corev1.PodStatus{Phase: phase},
 	}
 }
 
@@ -208,10 +243,10 @@ func env(t *testing.T, condition string) smoke.Env {
 // after everything else went well.
 func TestRunNeedsTheWorkersLogs(t *testing.T) {
 	t.Parallel()
-	e := env(t, "Succeeded")
+	e := works().env(t)
 	result, err := Test{Program: []byte("print()")}.Run(t.Context(), e)
 	require.ErrorContains(t, err, "read what the workers did: worker 0 did not tell its shard")
-	require.Len(t, result.Steps, 4)
+	require.Len(t, result.Steps, 6)
 	source, err := e.Kube.CoreV1().ConfigMaps("mine").Get(t.Context(), "program", metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"train.py": "print()"}, source.Data)
@@ -219,38 +254,70 @@ func TestRunNeedsTheWorkersLogs(t *testing.T) {
 
 func TestRunFails(t *testing.T) {
 	t.Parallel()
-	t.Run("when the job does", func(t *testing.T) {
-		t.Parallel()
-		_, err := Test{Program: []byte("x")}.Run(t.Context(), env(t, "Failed"))
-		require.ErrorContains(t, err, "train: the job failed: TFJobFailed: so it is")
-	})
-	t.Run("without a program", func(t *testing.T) {
-		t.Parallel()
-		_, err := Test{}.Run(t.Context(), env(t, "Succeeded"))
-		require.ErrorContains(t, err, "there is no training program")
-	})
-	t.Run("without an image", func(t *testing.T) {
-		t.Parallel()
-		e := env(t, "Succeeded")
-		e.Images = nil
-		_, err := Test{Program: []byte("x")}.Run(t.Context(), e)
-		require.ErrorContains(t, err, "the lock has none of that name")
-	})
+	for _, tc := range []struct {
+		name   string
+		change func(*operator, *Test, *smoke.Env)
+		want   string
+	}{
+		{"the job fails", func(o *operator, _ *Test, _ *smoke.Env) { o.condition = "Failed" }, "train: the job failed: TFJobFailed: so it is"},
+		{"the webhook is not asked", func(o *operator, _ *Test, _ *smoke.Env) { o.lax = true }, "the webhook is not asked"},
+		{"the held worker fails", func(o *operator, _ *Test, _ *smoke.Env) { o.worker = corev1.PodFailed }, "pod held-worker-0 failed"},
+		{"there is no program", func(_ *operator, test *Test, _ *smoke.Env) { test.Program = nil }, "there is no training program"},
+		{"there is no image", func(_ *operator, _ *Test, e *smoke.Env) { e.Images = nil }, "the lock has none of that name"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			o, test := works(), Test{Program: []byte("x")}
+			tc.change(&o, &test, &smoke.Env{})
+			e := o.env(t)
+			tc.change(&operator{}, &test, &e)
+			_, err := test.Run(t.Context(), e)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
 }
 
-func TestTheJob(t *testing.T) {
+// The fake cluster's logs end at once, so that no epoch is seen in them.
+func TestLostWorkerNeedsAnEpoch(t *testing.T) {
 	t.Parallel()
-	trial := &trial{env: env(t, "Succeeded"), program: "x"}
-	object, err := trial.manifest()
+	e := works().env(t)
+	_, err := LostWorker{Program: []byte("x")}.Run(t.Context(), e)
+	require.ErrorContains(t, err, "train an epoch: digits-worker-1 ended before its first epoch did")
+	object, err := e.Dynamic.Resource(jobs()).Namespace("mine").Get(t.Context(), jobName, metav1.GetOptions{})
 	require.NoError(t, err)
-	for kind, want := range map[string]int64{"PS": 1, "Worker": workers} {
-		replicas, _, err := unstructured.NestedInt64(object.Object, "spec", "tfReplicaSpecs", kind, "replicas")
-		if err != nil { // YAML numbers come as float64
-			f, _, err := unstructured.NestedFloat64(object.Object, "spec", "tfReplicaSpecs", kind, "replicas")
+	data, err := object.MarshalJSON()
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(string(data), `"name":"EPOCHS"`))
+}
+
+func TestLostWorkerWantsAFailure(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ condition, want string }{
+		{"Failed", ""},
+		{"Succeeded", "the job succeeded without its second worker"},
+	} {
+		o := works()
+		o.condition = tc.condition
+		trial := &trial{env: o.env(t), program: "x", record: smoke.Record("x", progress.Discard)}
+		require.NoError(t, trial.create(t.Context()))
+		err := trial.fail(t.Context())
+		if tc.want == "" {
 			require.NoError(t, err)
-			replicas = int64(f)
+			continue
 		}
-		require.Equal(t, want, replicas)
+		require.EqualError(t, err, tc.want)
+	}
+}
+
+func TestTheJobs(t *testing.T) {
+	t.Parallel()
+	trial := &trial{env: works().env(t), program: "x"}
+	object, err := trial.manifest(job)
+	require.NoError(t, err)
+	for kind, want := range map[string]any{"PS": int64(1), "Worker": int64(workers)} {
+		replicas, _, err := unstructured.NestedFieldNoCopy(object.Object, "spec", "tfReplicaSpecs", kind, "replicas")
+		require.NoError(t, err)
+		require.EqualValues(t, want, replicas)
 		containers, _, err := unstructured.NestedSlice(object.Object, "spec", "tfReplicaSpecs", kind, "template", "spec", "containers")
 		require.NoError(t, err)
 		require.Len(t, containers, 1)
@@ -259,4 +326,9 @@ func TestTheJob(t *testing.T) {
 		require.Equal(t, container, c["name"])
 		require.Equal(t, trial.env.Images["tensorflow"].String(), c["image"])
 	}
+	object, err = trial.manifest(held)
+	require.NoError(t, err)
+	data, err := object.MarshalJSON()
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(string(data), trial.env.Images["pytorch-init"].String()))
 }
