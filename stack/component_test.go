@@ -1,7 +1,6 @@
 package stack_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -156,7 +155,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := stack.Decode("f", data); err != nil {
 			var e *fault.Error
-			require.True(t, errors.As(err, &e))
+			require.ErrorAs(t, err, &e)
 		}
 	})
 }

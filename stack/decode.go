@@ -124,7 +124,7 @@ func (v *validator) once(key string, list []string, name func(string) string) {
 }
 
 // published is a fully qualified image with a tag and without a digest.
-var published = regexp.MustCompile(`^[a-z0-9.-]+\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`) //nolint:gochecknoglobals // a constant in all but name
+var published = regexp.MustCompile(`^[a-z0-9.-]+\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 
 func (v *validator) images(images []Image) {
 	seen := map[string]bool{}

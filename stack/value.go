@@ -9,9 +9,9 @@ import (
 )
 
 var (
-	identifier = regexp.MustCompile(`^[a-z][A-Za-z0-9]*$`)                                             //nolint:gochecknoglobals // a constant in all but name
-	word       = regexp.MustCompile(`^[A-Za-z0-9][\w./:@-]{0,255}$`)                                   //nolint:gochecknoglobals // a constant in all but name
-	quantity   = regexp.MustCompile(`^[0-9][0-9.]{0,15}([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$`) //nolint:gochecknoglobals // as above
+	identifier = regexp.MustCompile(`^[a-z][A-Za-z0-9]*$`)
+	word       = regexp.MustCompile(`^[A-Za-z0-9][\w./:@-]{0,255}$`)
+	quantity   = regexp.MustCompile(`^[0-9][0-9.]{0,15}([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$`)
 )
 
 // parseQuantity reads Kubernetes' notation of an amount that is not negative.

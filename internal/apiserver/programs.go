@@ -21,13 +21,13 @@ import (
 
 // Run starts a server for a test and stops it with the test. Its programs are
 // those of the image recipes, built once and kept in the user's cache.
-func Run(t testing.TB, controllers bool) *rest.Config {
-	t.Helper()
-	programs, err := Build(t.Context())
-	require.NoError(t, err)
-	server, err := Start(t.Context(), Options{Programs: programs, Dir: t.TempDir(), Controllers: controllers})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+func Run(tb testing.TB, controllers bool) *rest.Config {
+	tb.Helper()
+	programs, err := Build(tb.Context())
+	require.NoError(tb, err)
+	server, err := Start(tb.Context(), Options{Programs: programs, Dir: tb.TempDir(), Controllers: controllers})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, server.Stop()) })
 	return server.Config
 }
 
@@ -75,7 +75,7 @@ func build(ctx context.Context, recipe, cache string) (string, error) {
 			return "", err
 		}
 		files[name] = data
-		fmt.Fprintf(h, "%s %d\n", name, len(data))
+		h.Write(fmt.Appendf(nil, "%s %d\n", name, len(data))) // a hash takes everything
 		h.Write(data)
 	}
 	program := filepath.Join(cache, filepath.Base(recipe)+"-"+hex.EncodeToString(h.Sum(nil)[:8]))

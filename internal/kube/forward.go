@@ -14,9 +14,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/kfdev/kfdev/internal/fault"
 )
@@ -237,11 +237,11 @@ func (c *Client) dial(namespace, pod string) (httpstream.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := portforward.NewSPDYOverWebsocketDialer(address, c.Config)
+	socket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(address, c.Config)
 	if err != nil {
 		return nil, err
 	}
-	dialer := portforward.NewFallbackDialer(socket, spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, address),
+	dialer := portforward.NewFallbackDialerForStreaming(socket, spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, address),
 		func(err error) bool { return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err) })
 	connection, _, err := dialer.Dial(protocol)
 	return connection, err

@@ -119,7 +119,7 @@ func (a *Applier) Apply(ctx context.Context, set Set) (changes ChangeSet, err er
 func (a *Applier) announce(ctx context.Context, set Set, work *work) (Inventory, error) {
 	next := Inventory{Version: inventoryVersion, Name: set.Name}
 	for _, item := range work.items {
-		m, _ := work.inventory.member(item.object.key())
+		m := work.inventory.member(item.object.key())
 		m.Object = item.object
 		next.put(m)
 	}

@@ -49,13 +49,17 @@ func TestDecodeRefusesWhatIsNotOurs(t *testing.T) {
 		change func(*unstructured.Unstructured)
 		want   string
 	}{
-		"another tool":    {func(o *unstructured.Unstructured) { o.SetAnnotations(map[string]string{toolingAnnotation: "kubectl/v1"}) }, `belongs to the tool "kubectl/v1"`},
+		"another tool": {func(o *unstructured.Unstructured) {
+			o.SetAnnotations(map[string]string{toolingAnnotation: "kubectl/v1"})
+		}, `belongs to the tool "kubectl/v1"`},
 		"no tool":         {func(o *unstructured.Unstructured) { o.SetAnnotations(nil) }, "belongs to the tool"},
 		"not JSON":        {func(o *unstructured.Unstructured) { o.Object["data"] = map[string]any{inventoryKey: "{"} }, "unexpected end"},
 		"nothing":         {func(o *unstructured.Unstructured) { delete(o.Object, "data") }, "unexpected end"},
 		"a later version": {func(o *unstructured.Unstructured) { o.Object["data"] = map[string]any{inventoryKey: `{"version":2}`} }, "it has the version 2"},
 		"another's":       {func(o *unstructured.Unstructured) { o.SetName("kfdev-other") }, `it names the set "app"`},
-		"half a member":   {func(o *unstructured.Unstructured) { o.Object["data"] = map[string]any{inventoryKey: `{"version":1,"name":"app","members":[{"kind":"X"}]}`} }, "lacks its kind or name"},
+		"half a member": {func(o *unstructured.Unstructured) {
+			o.Object["data"] = map[string]any{inventoryKey: `{"version":1,"name":"app","members":[{"kind":"X"}]}`}
+		}, "lacks its kind or name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

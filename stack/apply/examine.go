@@ -145,7 +145,7 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 		}
 		sum := sha256.Sum256(data)
 		i.object, i.desired = ObjectOf(content), hex.EncodeToString(sum[:16])
-		i.member, _ = w.inventory.member(i.object.key())
+		i.member = w.inventory.member(i.object.key())
 		w.items = append(w.items, i)
 	}
 	return nil
@@ -306,7 +306,7 @@ func ownership(entries []metav1.ManagedFieldsEntry, manager string) (hash string
 		}
 		// The same fields come in another order from another request.
 		var fields any
-		if err := json.Unmarshal(e.FieldsV1.Raw, &fields); err != nil {
+		if err := json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields); err != nil {
 			return "", applied, fmt.Errorf("reading who owns its fields: %w", err)
 		}
 		data, err := json.Marshal(fields)

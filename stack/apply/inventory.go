@@ -68,13 +68,14 @@ func SetID(name string) string {
 // Selector returns the label selector of the set's members.
 func Selector(name string) string { return partOfLabel + "=" + SetID(name) }
 
-func (i Inventory) member(key objectKey) (Member, bool) {
+// member returns the member of that name; the zero Member where there is none.
+func (i Inventory) member(key objectKey) Member {
 	for _, m := range i.Members {
 		if m.key() == key {
-			return m, true
+			return m
 		}
 	}
-	return Member{}, false
+	return Member{}
 }
 
 func (i *Inventory) put(m Member) {

@@ -67,10 +67,10 @@ func Read(o *unstructured.Unstructured, hasStatus bool) Reading {
 }
 
 func job(o *unstructured.Unstructured) Reading {
-	if c := conditionOf(o, "Failed"); c.is("True") {
+	if c := conditionOf(o, "Failed"); c.holds() {
 		return Reading{Failed, c.text()}
 	}
-	if conditionOf(o, "Complete").is("True") {
+	if conditionOf(o, "Complete").holds() {
 		return Reading{State: Current}
 	}
 	active, _, _ := unstructured.NestedInt64(o.Object, "status", "active")
@@ -87,7 +87,7 @@ func pod(o *unstructured.Unstructured) Reading {
 		message, _, _ := unstructured.NestedString(o.Object, "status", "message")
 		return Reading{Failed, join("the pod failed", message)}
 	}
-	if conditionOf(o, "Ready").is("True") {
+	if conditionOf(o, "Ready").holds() {
 		return Reading{State: Current}
 	}
 	return Reading{InProgress, join("the pod is not ready", state)}
@@ -116,7 +116,7 @@ func phase(o *unstructured.Unstructured, want string) Reading {
 
 func conditioned(o *unstructured.Unstructured, name string) Reading {
 	c := conditionOf(o, name)
-	if c.is("True") {
+	if c.holds() {
 		return Reading{State: Current}
 	}
 	return Reading{InProgress, join("it is not "+name, c.text())}
@@ -135,10 +135,10 @@ func workflow(o *unstructured.Unstructured) Reading {
 }
 
 func trainingJob(o *unstructured.Unstructured) Reading {
-	if c := conditionOf(o, "Failed"); c.is("True") {
+	if c := conditionOf(o, "Failed"); c.holds() {
 		return Reading{Failed, c.text()}
 	}
-	if conditionOf(o, "Succeeded").is("True") {
+	if conditionOf(o, "Succeeded").holds() {
 		return Reading{State: Current}
 	}
 	return Reading{InProgress, join("the job has not succeeded", conditionOf(o, "Running").Message)}
@@ -147,7 +147,7 @@ func trainingJob(o *unstructured.Unstructured) Reading {
 // condition is one of an object's conditions; the zero condition is none.
 type condition struct{ Status, Reason, Message string }
 
-func (c condition) is(status string) bool { return c.Status == status }
+func (c condition) holds() bool { return c.Status == "True" }
 
 func (c condition) text() string { return join(c.Reason, c.Message) }
 

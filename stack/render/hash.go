@@ -44,7 +44,7 @@ func sourceHash(files map[string][]byte, values map[string]string) string {
 // part writes one part with its length before it, so that no two lists of
 // parts hash alike.
 func part(h hash.Hash, data []byte) {
-	fmt.Fprintf(h, "%d:", len(data))
+	h.Write(fmt.Appendf(nil, "%d:", len(data)))
 	h.Write(data)
 }
 

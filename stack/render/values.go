@@ -51,7 +51,7 @@ func unknown(name string, names []string) error {
 }
 
 // token is where a value goes in.
-var token = regexp.MustCompile(`\$\{kfdev\.([A-Za-z0-9]*)\}`) //nolint:gochecknoglobals // a constant in all but name
+var token = regexp.MustCompile(`\$\{kfdev\.([A-Za-z0-9]*)\}`)
 
 // substitute puts the values into a file of the component's own folder.
 func substitute(name string, content []byte, texts map[string]string) ([]byte, error) {
