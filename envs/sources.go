@@ -309,6 +309,11 @@ func pinnedOf(l lock.Lock, names []string) source.Pinned {
 				image.Digest, image.StandsFor = i.Digest, i.StandsFor
 			}
 		}
+		for _, held := range l.Node.Holds {
+			if held.Recipe == name {
+				image.Digest = held.Digest
+			}
+		}
 		pinned.Images = append(pinned.Images, image)
 	}
 	for _, name := range names {

@@ -125,7 +125,7 @@ file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.`,
 		}
 	}
 	cmd.AddCommand(newInit(a), newSchema(a), newVersion(a), newRegistry(a),
-		newLock(a), newUp(a), newDown(a), newStatus(a), newVerify(a))
+		newLock(a), newUp(a), newDown(a), newStatus(a), newVerify(a), newOpen(a), newLogs(a), newImages(a))
 	return cmd
 }
 
