@@ -12,7 +12,7 @@ import (
 )
 
 // config is the cluster in kind's words.
-func (p *Provider) config(spec cluster.Spec, server docker.Server) (*v1alpha4.Cluster, error) {
+func (p *Provider) config(spec cluster.Spec, server docker.Server) *v1alpha4.Cluster {
 	config := &v1alpha4.Cluster{
 		TypeMeta: v1alpha4.TypeMeta{APIVersion: "kind.x-k8s.io/v1alpha4", Kind: "Cluster"},
 		Name:     cluster.ContextName(spec.Name),
@@ -42,7 +42,7 @@ func (p *Provider) config(spec cluster.Spec, server docker.Server) (*v1alpha4.Cl
 		config.Nodes = append(config.Nodes, node)
 	}
 	v1alpha4.SetDefaultsCluster(config)
-	return config, nil
+	return config
 }
 
 // patches are kubeadm's configuration where it differs from kind's.

@@ -55,10 +55,7 @@ func (p *Provider) create(ctx context.Context, spec cluster.Spec) (_ cluster.Sta
 		}
 		spec.APIPort = int(at.Port())
 	}
-	config, err := p.config(spec, server)
-	if err != nil {
-		return cluster.State{}, err
-	}
+	config := p.config(spec, server)
 	dir, err := os.MkdirTemp("", "kfdev-kind-")
 	if err != nil {
 		return cluster.State{}, err

@@ -89,12 +89,16 @@ func TestE2EKindPassesTheSuiteAndPullsByDigestFromTheMirror(t *testing.T) {
 		require.NoError(t, local.Remove(ctx))
 	})
 	clustertest.Run(t, clustertest.Subject{
-		New: func(t *testing.T) cluster.Provider { return kind.New(d, dir, shown{t}) },
+		New: func(t *testing.T) cluster.Provider {
+			t.Helper()
+			return kind.New(d, dir, shown{t})
+		},
 		Spec: cluster.Spec{
 			Name: project, Owner: dir, Mirror: cluster.Mirror{URL: local.NodeURL()},
 			Image: cluster.NodeImage{Ref: loaded(t, d, "node").ID, FromSource: true, Repository: "kfdev.internal"},
 		},
 		Running: func(t *testing.T, state cluster.State) {
+			t.Helper()
 			at, err := local.Ensure(t.Context())
 			require.NoError(t, err)
 			require.True(t, at.Empty)

@@ -147,8 +147,7 @@ func TestWhatIsLeftBehindIsNamed(t *testing.T) {
 func TestTheConfigurationIsAsTheNodeImageWants(t *testing.T) {
 	t.Parallel()
 	p := New(nil, "/state/nodes", progress.Discard)
-	c, err := p.config(spec(), docker.Server{CgroupVersion: 1})
-	require.NoError(t, err)
+	c := p.config(spec(), docker.Server{CgroupVersion: 1})
 	require.Equal(t, "kfdev-demo", c.Name)
 	require.True(t, c.Networking.DisableDefaultCNI)
 	require.Len(t, c.Nodes, 1)
@@ -161,8 +160,7 @@ func TestTheConfigurationIsAsTheNodeImageWants(t *testing.T) {
 
 	published := spec()
 	published.Image, published.Nodes, published.APIPort = cluster.NodeImage{Ref: "docker.io/kindest/node@sha256:2"}, 3, 6443
-	c, err = p.config(published, docker.Server{CgroupVersion: 2})
-	require.NoError(t, err)
+	c = p.config(published, docker.Server{CgroupVersion: 2})
 	require.False(t, c.Networking.DisableDefaultCNI)
 	require.Len(t, c.Nodes, 3)
 	require.EqualValues(t, 6443, c.Networking.APIServerPort)

@@ -54,10 +54,10 @@ users:
       env: null
 `
 
-func one(t testing.TB, server string) One {
-	t.Helper()
+func one(tb testing.TB, server string) One {
+	tb.Helper()
 	o, err := Rename([]byte(strings.ReplaceAll(fresh, "https://127.0.0.1:40001", server)), "kfdev-demo")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return o
 }
 

@@ -23,25 +23,30 @@ const (
 // removes it.
 func lock(path string) (unlock func() error, err error) {
 	name := path + ".lock"
-	fail := func(err error, hint string) (func() error, error) {
-		return nil, &fault.Error{Op: "locking the kubeconfig", Subject: path, Hint: hint, Err: err}
+	fail := func(err error, hint string) error {
+		return &fault.Error{Op: "locking the kubeconfig", Subject: path, Hint: hint, Err: err}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fail(err, "")
+		return nil, fail(err, "")
 	}
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockEvery) {
+	patience, again := time.NewTimer(lockPatience), time.NewTicker(lockEvery)
+	defer patience.Stop()
+	defer again.Stop()
+	for {
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0)
 		if err == nil {
 			if err := f.Close(); err != nil {
-				return fail(errors.Join(err, os.Remove(name)), "")
+				return nil, fail(errors.Join(err, os.Remove(name)), "")
 			}
 			return func() error { return os.Remove(name) }, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return fail(err, "")
+			return nil, fail(err, "")
 		}
-		if time.Now().After(deadline) {
-			return fail(fmt.Errorf("%s is still there after %v", name, lockPatience), "if no kubectl is running, it was left behind: rm "+name)
+		select {
+		case <-again.C:
+		case <-patience.C:
+			return nil, fail(fmt.Errorf("%s is still there after %v", name, lockPatience), "if no kubectl is running, it was left behind: rm "+name)
 		}
 	}
 }
