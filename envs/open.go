@@ -35,7 +35,7 @@ func (o *Opened) Close() error {
 // Open opens a local address that answers, and follows the component's pod
 // when that is replaced. Port 0 takes any that is free.
 func (e *Engine) Open(ctx context.Context, name string, port int) (*Opened, error) {
-	s, err := e.settled(ctx)
+	s, err := e.asWritten()
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,13 @@ func open(ctx context.Context, p part, port int, live live) (*Opened, error) {
 	return o, nil
 }
 
+// asWritten is the stack as kfdev.yaml has it, whatever the lock says: enough
+// to look at what runs.
+func (e *Engine) asWritten() (settled, error) {
+	parts, err := e.stackOf(e.file)
+	return settled{file: e.file, parts: parts}, err
+}
+
 // LogLine is one line of a container's log.
 type LogLine struct {
 	Pod       string `json:"pod"`
@@ -100,7 +107,7 @@ type LogOptions struct {
 // Logs calls each with the lines of all containers of a component's namespace,
 // in the order they arrive; calls do not overlap.
 func (e *Engine) Logs(ctx context.Context, name string, o LogOptions, each func(LogLine) error) error {
-	s, err := e.settled(ctx)
+	s, err := e.asWritten()
 	if err != nil {
 		return err
 	}
