@@ -13,7 +13,7 @@ import (
 )
 
 // errInterrupted is why a command's context ended.
-var errInterrupted = &fault.Error{Kind: fault.Canceled, Err: errors.New("interrupted")} //nolint:gochecknoglobals // a sentinel
+var errInterrupted = &fault.Error{Kind: fault.Canceled, Err: errors.New("interrupted")}
 
 // interruptible returns a context that the first SIGINT or SIGTERM cancels. It
 // then lets go of both, so that the second one kills. Stop must be called.

@@ -34,7 +34,7 @@ type Streams struct {
 // what runs and lets it clean up; the second kills.
 func Run(ctx context.Context, args []string, streams Streams, getenv func(string) string) int {
 	a := &app{streams: streams, getenv: getenv}
-	cmd := newRoot(a)
+	cmd := newRoot(a) //nolint:contextcheck // commands take the context that they are executed with
 	cmd.SetArgs(args)
 	ctx, interrupted, stop := interruptible(ctx, a.warn)
 	defer stop()

@@ -12,7 +12,7 @@ import (
 )
 
 // version is set by the linker: -X …/cmd/kfdev/root.version=v1.2.3.
-var version string //nolint:gochecknoglobals // the linker sets it; nothing else does
+var version string
 
 // Version says which kfdev this is.
 type Version struct {
