@@ -167,7 +167,10 @@ func (b *bench) killed(t *testing.T, task string, pause time.Duration, args ...s
 // docker runs the docker command.
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput()
+	// Clean-ups run when the test's own context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
 	require.NoError(t, err, "docker %s\n%s", strings.Join(args, " "), out)
 	return strings.TrimSpace(string(out))
 }
