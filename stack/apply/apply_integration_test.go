@@ -229,6 +229,32 @@ spec:
 		require.ErrorContains(t, err, "the cluster serves no nowhere.example.com/v1 Lost")
 	})
 
+	t.Run("half way, and then whole", func(t *testing.T) {
+		config := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: half}, data: {a: b}}")
+		wrong := object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: half}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: other}}, spec: {containers: [{name: c, image: i}]}}}}")
+		set := apply.Set{Name: "half", Hash: "h", Objects: []*unstructured.Unstructured{config, wrong}}
+		done, err := applier.Apply(t.Context(), set)
+		require.ErrorContains(t, err, "Deployment/default/half")
+		require.Equal(t, apply.Created, changes(done)["ConfigMap/default/half"])
+		inventory, err := applier.Inventory(t.Context(), "half")
+		require.NoError(t, err)
+		require.Len(t, inventory.Members, 2, "what may be there is recorded before it is")
+		require.Empty(t, inventory.Hash)
+
+		right := wrong.DeepCopy()
+		require.NoError(t, unstructured.SetNestedField(right.Object, "b", "spec", "template", "metadata", "labels", "a"))
+		set.Objects[1] = right
+		done, err = applier.Apply(t.Context(), set)
+		require.NoError(t, err)
+		require.Equal(t, map[string]apply.Change{"ConfigMap/default/half": apply.Unchanged, "Deployment/default/half": apply.Created}, changes(done))
+		inventory, err = applier.Inventory(t.Context(), "half")
+		require.NoError(t, err)
+		require.Equal(t, "h", inventory.Hash)
+		done, err = applier.Remove(t.Context(), "half")
+		require.NoError(t, err)
+		require.Equal(t, 2, done.Count(apply.Deleted))
+	})
+
 	t.Run("cut off", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
