@@ -24,14 +24,6 @@ func rendered(t *testing.T, name string) (stack.Component, []*unstructured.Unstr
 	return c, r.Objects
 }
 
-func rules(c stack.Component) []imageref.Rule {
-	list := make([]imageref.Rule, len(c.Rules))
-	for i, r := range c.Rules {
-		list[i] = imageref.Rule(r)
-	}
-	return list
-}
-
 // Every image that the manifests of a component name is declared with its
 // published reference and a recipe, every one that is declared is named
 // somewhere, and once pinned no tag is left, hidden places included.
@@ -54,7 +46,7 @@ func TestEveryImageIsDeclaredAndCanBePinned(t *testing.T) {
 				require.NoError(t, err)
 				refs[image.Published] = images.Ref{Repository: images.SourceHost + "/" + image.Recipe, Digest: hash}
 			}
-			found, err := imageref.Find(objects, rules(c))
+			found, err := imageref.Find(objects, c.Rules)
 			require.NoError(t, err)
 			seen := map[string]bool{}
 			for _, f := range found {
@@ -63,8 +55,8 @@ func TestEveryImageIsDeclaredAndCanBePinned(t *testing.T) {
 			for published := range refs {
 				require.True(t, seen[published], "%s is declared, and no manifest names it", published)
 			}
-			require.NoError(t, imageref.Pin(objects, refs, rules(c)))
-			left, err := imageref.Unpinned(objects, rules(c))
+			require.NoError(t, imageref.Pin(objects, refs, c.Rules))
+			left, err := imageref.Unpinned(objects, c.Rules)
 			require.NoError(t, err)
 			require.Empty(t, left)
 		})
@@ -93,7 +85,7 @@ func TestHiddenImagesArePinnedInTheirPlace(t *testing.T) {
 					want = tc.want + image.Recipe + "@" + hash.String() + `"`
 				}
 			}
-			require.NoError(t, imageref.Pin(objects, refs, rules(c)))
+			require.NoError(t, imageref.Pin(objects, refs, c.Rules))
 			data, err := object(t, objects, "Deployment", tc.deployment).MarshalJSON()
 			require.NoError(t, err)
 			require.Contains(t, string(data), want)

@@ -109,11 +109,23 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 	result, err = test.Run(ctx, env)
 	result.Name = test.Name()
 	if err != nil {
-		fresh, done := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
-		defer done()
-		err = &fault.Error{Op: "running the smoke test", Subject: test.Name(), Err: withWords(err, LastWords(fresh, env.Kube, env.Namespace))}
+		err = &fault.Error{Op: "running the smoke test", Subject: test.Name(), Err: explain(ctx, env, err)}
 	}
 	return result, err
+}
+
+// explain puts the pods' last words behind a test's error; when ctx has ended,
+// that is the reason, and the pods have nothing to add to an interrupt.
+func explain(ctx context.Context, env Env, err error) error {
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		err = fmt.Errorf("%w: %w", ended, err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	fresh, done := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
+	defer done()
+	return withWords(err, LastWords(fresh, env.Kube, env.Namespace))
 }
 
 func makeNamespace(ctx context.Context, env Env, test string) (string, error) {

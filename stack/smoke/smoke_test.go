@@ -93,7 +93,7 @@ func TestAnInterruptedTestIsCleanedUp(t *testing.T) {
 	_, err := smoke.Run(ctx, probe(func(ctx context.Context, _ smoke.Env) (smoke.Result, error) {
 		cancel()
 		<-ctx.Done()
-		return smoke.Result{}, ctx.Err()
+		return smoke.Result{}, errors.New("the connection was closed")
 	}), e)
 	require.Equal(t, fault.Canceled, fault.KindOf(err))
 	require.Empty(t, namespaces(t, e))

@@ -141,12 +141,12 @@ func followStart(stream io.Reader, report func(string)) error {
 	return errors.Join(fmt.Errorf("the hub stopped telling of the server's start; the last was: %s", last), lines.Err())
 }
 
-// stopServer stops a user's server. It reports whether the server was gone
-// when the hub answered; if not, the hub is still at it.
-func (c *client) stopServer(ctx context.Context, user string) (gone bool, err error) {
-	status, err := c.call(ctx, http.MethodDelete, "/hub/api/users/"+url.PathEscape(user)+"/server", nil, nil,
+// stopServer stops a user's server, or has the hub set about it: the server's
+// pod may be there for a while yet. A server that does not run is no error.
+func (c *client) stopServer(ctx context.Context, user string) error {
+	_, err := c.call(ctx, http.MethodDelete, "/hub/api/users/"+url.PathEscape(user)+"/server", nil, nil,
 		http.StatusNoContent, http.StatusAccepted, http.StatusNotFound)
-	return status != http.StatusAccepted, err
+	return err
 }
 
 // content is a file as Jupyter Server's contents API has it.

@@ -2,7 +2,7 @@ package hub
 
 import (
 	"encoding/json"
-	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,7 +46,7 @@ func (p *peer) serve() string {
 	mux.HandleFunc("POST /hub/api/users/{user}/server", p.start)
 	mux.HandleFunc("DELETE /hub/api/users/{user}/server", p.stop)
 	mux.HandleFunc("GET /hub/api/users/{user}/server/progress", p.progress)
-	mux.HandleFunc("GET /user/{user}/lab", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, p.page) })
+	mux.HandleFunc("GET /user/{user}/lab", func(w http.ResponseWriter, _ *http.Request) { p.say(w, p.page+"\n") })
 	mux.HandleFunc("PUT /user/{user}/api/contents/{name}", p.put)
 	mux.HandleFunc("GET /user/{user}/api/contents/{name}", p.get)
 	mux.HandleFunc("PUT /user/{user}/api/collaboration/session/{name}", func(w http.ResponseWriter, _ *http.Request) {
@@ -58,7 +58,7 @@ func (p *peer) serve() string {
 	})
 	mux.HandleFunc("POST /user/{user}/api/kernels", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
-		fmt.Fprintln(w, `{"id": "k1"}`)
+		p.say(w, `{"id": "k1"}`+"\n")
 	})
 	mux.HandleFunc("GET /user/{user}/api/kernels/{id}/channels", p.channels)
 	server := httptest.NewServer(p.guard(mux))
@@ -81,6 +81,12 @@ func (p *peer) guard(next http.Handler) http.Handler {
 	})
 }
 
+func (p *peer) say(w http.ResponseWriter, text string) {
+	if _, err := io.WriteString(w, text); err != nil {
+		p.t.Error(err)
+	}
+}
+
 func (p *peer) runs(user string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +102,7 @@ func (p *peer) createUser(w http.ResponseWriter, r *http.Request) {
 	}
 	p.users[r.PathValue("user")] = false
 	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintln(w, "{}")
+	p.say(w, "{}"+"\n")
 }
 
 func (p *peer) deleteUser(w http.ResponseWriter, r *http.Request) {
@@ -133,12 +139,12 @@ func (p *peer) stop(w http.ResponseWriter, r *http.Request) {
 func (p *peer) progress(w http.ResponseWriter, _ *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprint(w, "data: {\"progress\": 10, \"message\": \"Pulling image\"}\n\n")
+	p.say(w, "data: {\"progress\": 10, \"message\": \"Pulling image\"}\n\n")
 	if p.startFails {
-		fmt.Fprint(w, "data: {\"progress\": 100, \"failed\": true, \"message\": \"Spawn failed: ImagePullBackOff\"}\n\n")
+		p.say(w, "data: {\"progress\": 100, \"failed\": true, \"message\": \"Spawn failed: ImagePullBackOff\"}\n\n")
 		return
 	}
-	fmt.Fprint(w, "data: {\"progress\": 100, \"ready\": true, \"message\": \"Server ready\"}\n\n")
+	p.say(w, "data: {\"progress\": 100, \"ready\": true, \"message\": \"Server ready\"}\n\n")
 }
 
 func (p *peer) put(w http.ResponseWriter, r *http.Request) {

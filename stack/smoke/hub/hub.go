@@ -67,14 +67,22 @@ func (t Test) Run(ctx context.Context, env smoke.Env) (result smoke.Result, err 
 		{"read the file", v.read},
 	} {
 		if err = record.Step(ctx, step.name, step.do); err != nil {
-			words := smoke.LastWords(context.WithoutCancel(ctx), env.Kube, env.Component)
-			if words != "" {
-				err = fmt.Errorf("%w\n%s", err, words)
-			}
-			return result, err
+			return result, v.explain(ctx, err)
 		}
 	}
 	return result, nil
+}
+
+// explain puts behind an error what the component's pods have to say, among
+// them the user's, which the hub makes in its own namespace.
+func (v *visit) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	if words := smoke.LastWords(ctx, v.env.Kube, v.env.Component); words != "" {
+		return fmt.Errorf("%w\n%s", err, words)
+	}
+	return err
 }
 
 // visit is one user's stay at the hub.
@@ -153,7 +161,7 @@ func (v *visit) write(ctx context.Context) error {
 // stop stops the server, waits until its pod is gone, and checks that the
 // volume is not.
 func (v *visit) stop(ctx context.Context) error {
-	if _, err := v.client.stopServer(ctx, v.user); err != nil {
+	if err := v.client.stopServer(ctx, v.user); err != nil {
 		return err
 	}
 	if err := v.podGone(ctx); err != nil {
@@ -206,7 +214,7 @@ func (v *visit) clean(ctx context.Context) error {
 }
 
 func (v *visit) remove(ctx context.Context) error {
-	if _, err := v.client.stopServer(ctx, v.user); err != nil {
+	if err := v.client.stopServer(ctx, v.user); err != nil {
 		return err
 	}
 	if err := v.podGone(ctx); err != nil {

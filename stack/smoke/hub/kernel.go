@@ -39,7 +39,7 @@ const messageLimit = 8 << 20
 // returns the plain text of the result.
 func (c *client) evaluate(ctx context.Context, user, kernel, code string) (string, error) {
 	address := "ws" + strings.TrimPrefix(c.base, "http") + server(user, "api/kernels/"+kernel+"/channels?session_id=kfdev")
-	connection, answer, err := websocket.DefaultDialer.DialContext(ctx, address, http.Header{"Authorization": {"token " + c.token}})
+	connection, answer, err := websocket.DefaultDialer.DialContext(ctx, address, http.Header{"Authorization": {"token " + c.token}}) //nolint:bodyclose // the library closes it
 	if err != nil {
 		if answer != nil {
 			err = fmt.Errorf("%w: %s", err, answer.Status)
