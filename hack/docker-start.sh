@@ -38,11 +38,13 @@ as_root() {
 answers() { command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
 # is_process FILE NAME is true when the pid in FILE is a live process of that
-# name. After a reboot or a crash the number may belong to anything.
+# name. After a reboot or a crash the number may belong to anything; one that
+# was killed and that nobody has waited for (a zombie) is not alive.
 is_process() {
   local pid
   pid=$(as_root cat "$1" 2>/dev/null | tr -dc 0-9) || return 1
-  [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ]
+  [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] &&
+    ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
 
 install_packages() {
