@@ -177,7 +177,8 @@ func holds(p *recipe.Preload) []recipe.Input {
 func place(p recipe.Part) string { return fmt.Sprintf("%s/%d", p.Recipe, p.Index) }
 
 // parts returns the inputs of every layer by its place in the catalog, as far
-// as the recipes still have as many layers.
+// as the recipes still have as many layers. A layer without inputs says nothing:
+// another image may have the same layer with them.
 func (p Pinned) parts(order []recipe.Image) map[string][]recipe.Input {
 	found := map[string][]recipe.Input{}
 	for _, image := range order {
@@ -186,7 +187,9 @@ func (p Pinned) parts(order []recipe.Image) map[string][]recipe.Input {
 			continue
 		}
 		for i, part := range image.Parts {
-			found[place(part)] = before.Layers[i]
+			if len(before.Layers[i]) > 0 {
+				found[place(part)] = before.Layers[i]
+			}
 		}
 	}
 	return found

@@ -98,6 +98,10 @@ func TestPinTakesAgainWhatWasPinnedBefore(t *testing.T) {
 	moved, err := b.Pin(t.Context(), []string{"app", "other"}, source.Pinned{Images: before.Images[1:]})
 	require.NoError(t, err)
 	require.Equal(t, "v1", moved.Images[0].Layers[1][0].Version, "what is left out of before moves")
+	before.Images[0].Layers[1] = nil
+	moved, err = b.Pin(t.Context(), []string{"app", "other"}, before)
+	require.NoError(t, err)
+	require.Equal(t, "v1", moved.Images[0].Layers[1][0].Version, "and so does a layer that is left out")
 }
 
 func TestOneGoBuildAtATimeBesideTheFetches(t *testing.T) {
