@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/kfdev/kfdev/images/recipe"
@@ -48,7 +49,7 @@ type place struct{ subject, fact string }
 // Diff returns what changes from lock a to lock b, sorted by subject and fact.
 // It is empty exactly where both have the same digest. A subject that is new,
 // or gone, is told with its digest or version, and the facts of what it is
-// made of.
+// made of. From the zero Lock, which says nothing, all is added.
 func Diff(a, b Lock) []Change {
 	from, to := facts(a.sorted()), facts(b.sorted())
 	var out []Change
@@ -72,6 +73,9 @@ func Diff(a, b Lock) []Change {
 
 // facts lays a lock out flat: every fact that its digest covers.
 func facts(l Lock) map[place]string {
+	if reflect.ValueOf(l).IsZero() {
+		return map[place]string{}
+	}
 	out := map[place]string{
 		{"stack", "catalog"}:    l.Catalog,
 		{"stack", "origin"}:     string(l.Origin),
@@ -79,8 +83,16 @@ func facts(l Lock) map[place]string {
 		{"stack", "go"}:         l.GoToolchain,
 		{"stack", "platforms"}:  fmt.Sprint(l.Platforms),
 	}
+	of := map[string]int{}
 	for _, i := range l.Images {
-		maps.Copy(out, imageFacts("image "+i.Repository, i))
+		of[i.Repository]++
+	}
+	for _, i := range l.Images {
+		subject := i.Repository
+		if of[subject] > 1 {
+			subject = i.name()
+		}
+		maps.Copy(out, imageFacts("image "+subject, i))
 	}
 	node := "node image " + l.Node.Image.Repository
 	maps.Copy(out, imageFacts(node, l.Node.Image))

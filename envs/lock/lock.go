@@ -115,7 +115,28 @@ type Component struct {
 	Images   []string `yaml:"images,omitempty"` // repositories
 }
 
-// Image returns the stack's image of that repository.
+// name tells the image apart within a lock. One repository may give a stack
+// several published images, each under a tag of its own.
+func (i Image) name() string {
+	if i.Origin == images.FromRegistry && i.StandsFor != "" {
+		return i.StandsFor
+	}
+	return i.Repository
+}
+
+// ImagesOf returns the images that something in the component names.
+func (l Lock) ImagesOf(component string) []Image {
+	var out []Image
+	for _, i := range l.Images {
+		if slices.ContainsFunc(i.References, func(r Reference) bool { return r.Component == component }) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// Image returns the stack's image of that repository: the only one where it is
+// built from source, else one of those there may be.
 func (l Lock) Image(repository string) (Image, bool) {
 	i := slices.IndexFunc(l.Images, func(i Image) bool { return i.Repository == repository })
 	if i < 0 {
@@ -163,7 +184,9 @@ func (l Lock) sorted() Lock {
 	l.Platforms = slices.Sorted(slices.Values(l.Platforms))
 	l.Node.Image = l.Node.Image.sorted()
 	l.Node.Holds = slices.SortedFunc(slices.Values(l.Node.Holds), func(a, b Held) int { return cmp.Compare(a.Name, b.Name) })
-	l.Images = slices.SortedFunc(slices.Values(l.Images), func(a, b Image) int { return cmp.Compare(a.Repository, b.Repository) })
+	l.Images = slices.SortedFunc(slices.Values(l.Images), func(a, b Image) int {
+		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.StandsFor, b.StandsFor))
+	})
 	for i := range l.Images {
 		l.Images[i] = l.Images[i].sorted()
 	}
@@ -194,7 +217,7 @@ func (l Lock) Validate() error {
 		wrong("no platform is locked")
 	}
 	repeated(wrong, "platform", l.Platforms, func(p string) string { return p })
-	repeated(wrong, "image", l.Images, func(i Image) string { return i.Repository })
+	repeated(wrong, "image", l.Images, Image.name)
 	repeated(wrong, "recipe", l.Recipes, func(r Recipe) string { return r.Name })
 	repeated(wrong, "component", l.Components, func(c Component) string { return c.Name })
 	for _, i := range l.Images {
