@@ -5,9 +5,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/kfdev/kfdev/internal/fault"
 )
@@ -25,8 +27,20 @@ type Spec struct {
 	// APIPort is the port on 127.0.0.1 that the API answers at; 0 means any
 	// that is free. It is chosen when the cluster is made and then stays.
 	APIPort int
-	Mirror  Mirror
+	// Ports lead from 127.0.0.1 of this machine to ports of the first node. They
+	// are given when the cluster is made, and then stay.
+	Ports  []Port
+	Mirror Mirror
 }
+
+// Port is a port of this machine that leads to one of a node, over TCP.
+type Port struct{ Host, Node int }
+
+// String is "8080 → 30080", from this machine to the node.
+func (p Port) String() string { return fmt.Sprintf("%d → %d", p.Host, p.Node) }
+
+// nodeAPIPort is where the API server listens in its node.
+const nodeAPIPort = 6443
 
 // NodeImage is the image that a cluster's nodes run.
 type NodeImage struct {
@@ -75,9 +89,20 @@ type State struct {
 	Nodes []Node // the control plane first
 	// Server is the API's URL on this machine.
 	Server string
+	Ports  []Port // that lead to the first node, beside the API's, by the node's port
+	// Holds are the images that a published node image brought along, as the
+	// cluster had them when it was made and nothing was in it yet. Empty for a
+	// node image from source: its lock knows what it holds.
+	Holds []Held
 	// Kubeconfig reaches the cluster as its administrator; it holds exactly one
 	// context. Empty where Phase is Incomplete.
 	Kubeconfig []byte
+}
+
+// Held is an image that nodes have from birth.
+type Held struct {
+	Name    string   `json:"name"`    // with its tag, where it has one
+	Digests []string `json:"digests"` // "sha256:…" of its configuration, and of manifests it is known by
 }
 
 // Provider makes and keeps clusters. A name is the project's. Every method
@@ -127,6 +152,19 @@ func (s Spec) Validate() error {
 	case s.APIPort < 0 || s.APIPort > 65535:
 		return fail("port %d for the API", s.APIPort)
 	}
+	seen := map[Port]bool{}
+	for _, p := range s.Ports {
+		host, node := Port{Host: p.Host}, Port{Node: p.Node}
+		switch {
+		case min(p.Host, p.Node) < 1 || max(p.Host, p.Node) > 65535:
+			return fail("port %s: from 1 to 65535", p)
+		case p.Node == nodeAPIPort:
+			return fail("port %s: the node's port %d is the API's, which has an address of its own", p, nodeAPIPort)
+		case seen[host] || seen[node]:
+			return fail("port %s: one of the two comes twice", p)
+		}
+		seen[host], seen[node] = true, true
+	}
 	return nil
 }
 
@@ -145,5 +183,12 @@ func (s Spec) Differs(state State) error {
 	case nodes != len(state.Nodes):
 		return fail(anew, "it has %d nodes, %d are wanted", len(state.Nodes), nodes)
 	}
+	if has, wanted := sorted(state.Ports), sorted(s.Ports); !slices.Equal(has, wanted) {
+		return fail(anew, "its ports are %v, %v are wanted", has, wanted)
+	}
 	return nil
+}
+
+func sorted(ports []Port) []Port {
+	return slices.SortedFunc(slices.Values(ports), func(a, b Port) int { return cmp.Compare(a.Node, b.Node) })
 }

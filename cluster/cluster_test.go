@@ -30,6 +30,9 @@ func TestValidateNamesWhatCannotBe(t *testing.T) {
 		"repository":    func(s *cluster.Spec) { s.Image.FromSource = true },
 		"-1 nodes":      func(s *cluster.Spec) { s.Nodes = -1 },
 		"port 70000":    func(s *cluster.Spec) { s.APIPort = 70000 },
+		"from 1 to":     func(s *cluster.Spec) { s.Ports = []cluster.Port{{Host: 8080, Node: 0}} },
+		"the API's":     func(s *cluster.Spec) { s.Ports = []cluster.Port{{Host: 8080, Node: 6443}} },
+		"comes twice":   func(s *cluster.Spec) { s.Ports = []cluster.Port{{Host: 1, Node: 2}, {Host: 3, Node: 2}} },
 		"44 characters": func(s *cluster.Spec) { s.Name = strings.Repeat("a", 44) },
 	} {
 		s := good
@@ -37,6 +40,33 @@ func TestValidateNamesWhatCannotBe(t *testing.T) {
 		err := s.Validate()
 		require.ErrorContains(t, err, want)
 		require.Equal(t, fault.Usage, fault.KindOf(err))
+	}
+}
+
+func TestDiffersNamesWhatCannotBeChanged(t *testing.T) {
+	t.Parallel()
+	spec := cluster.Spec{
+		Name: "fraud", Owner: "/p", Image: cluster.NodeImage{Ref: "sha256:1"},
+		Ports: []cluster.Port{{Host: 8080, Node: 30080}, {Host: 8443, Node: 30043}},
+	}
+	good := cluster.State{
+		Owner: "/p", Image: "sha256:1", Nodes: make([]cluster.Node, 1),
+		Ports: []cluster.Port{{Host: 8443, Node: 30043}, {Host: 8080, Node: 30080}},
+	}
+	require.NoError(t, spec.Differs(good), "the order of ports says nothing")
+	for want, change := range map[string]func(*cluster.State){
+		"in /q has it":         func(s *cluster.State) { s.Owner = "/q" },
+		"run sha256:2":         func(s *cluster.State) { s.Image = "sha256:2" },
+		"has 2 nodes":          func(s *cluster.State) { s.Nodes = make([]cluster.Node, 2) },
+		"[8443 → 30043], [844": func(s *cluster.State) { s.Ports = s.Ports[:1] },
+		"its ports are [],":    func(s *cluster.State) { s.Ports = nil },
+	} {
+		state := good
+		change(&state)
+		err := spec.Differs(state)
+		require.ErrorContains(t, err, want)
+		require.Equal(t, fault.Drift, fault.KindOf(err))
+		require.NotEmpty(t, fault.Hint(err))
 	}
 }
 

@@ -94,6 +94,7 @@ func (f *Fake) Ensure(ctx context.Context, spec cluster.Spec) (cluster.State, er
 		port = 40000 + f.made
 	}
 	state.Owner, state.Image, state.Server = spec.Owner, spec.Image.Ref, fmt.Sprintf("https://127.0.0.1:%d", port)
+	state.Ports = slices.Clone(spec.Ports)
 	state.Kubeconfig = adminConfig(spec.Name, state.Server)
 	return f.run(state), nil
 }
@@ -109,6 +110,7 @@ func (f *Fake) run(state *cluster.State) cluster.State {
 func copied(state *cluster.State) cluster.State {
 	out := *state
 	out.Nodes = slices.Clone(state.Nodes)
+	out.Ports, out.Holds = slices.Clone(state.Ports), slices.Clone(state.Holds)
 	out.Kubeconfig = slices.Clone(state.Kubeconfig)
 	return out
 }

@@ -35,6 +35,12 @@ func (p *Provider) config(spec cluster.Spec, server docker.Server) *v1alpha4.Clu
 		}
 		if i == 0 {
 			node.Role = v1alpha4.ControlPlaneRole
+			for _, port := range spec.Ports {
+				node.ExtraPortMappings = append(node.ExtraPortMappings, v1alpha4.PortMapping{
+					ListenAddress: "127.0.0.1", HostPort: int32(port.Host), ContainerPort: int32(port.Node), //nolint:gosec // Validate has seen them
+					Protocol: v1alpha4.PortMappingProtocolTCP,
+				})
+			}
 			node.ExtraMounts = append(node.ExtraMounts, v1alpha4.Mount{
 				HostPath: p.storageFile(), ContainerPath: "/kind/manifests/default-storage.yaml", Readonly: true,
 			})

@@ -55,6 +55,9 @@ func (p *Provider) create(ctx context.Context, spec cluster.Spec) (_ cluster.Sta
 		}
 		spec.APIPort = int(at.Port())
 	}
+	if err := portsFree(ctx, spec.Ports); err != nil {
+		return cluster.State{}, err
+	}
 	config := p.config(spec, server)
 	dir, err := os.MkdirTemp("", "kfdev-kind-")
 	if err != nil {
@@ -100,7 +103,13 @@ func (p *Provider) complete(ctx context.Context, spec cluster.Spec) error {
 	if err := waitReady(waiting, config, since(containers)); err != nil {
 		return p.lastWords(ctx, spec.Name, err)
 	}
-	raw, err := json.Marshal(mark{Owner: spec.Owner, Image: spec.Image.Ref})
+	m := mark{Owner: spec.Owner, Image: spec.Image.Ref}
+	if !spec.Image.FromSource {
+		if m.Holds, err = p.holds(ctx, control.ID); err != nil {
+			return err
+		}
+	}
+	raw, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}

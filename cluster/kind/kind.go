@@ -86,8 +86,9 @@ func Network() string {
 // mark is what the control plane's node says of its cluster. It is written
 // last, so that a cluster without it is known to be half made.
 type mark struct {
-	Owner string `json:"owner"`
-	Image string `json:"image"`
+	Owner string         `json:"owner"`
+	Image string         `json:"image"`
+	Holds []cluster.Held `json:"holds,omitempty"`
 }
 
 // Get looks at a cluster.
@@ -128,7 +129,8 @@ func (p *Provider) get(ctx context.Context, name string) (cluster.State, []docke
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return cluster.State{}, nil, &fault.Error{Op: "reading " + markFile, Subject: control.Name, Err: err}
 	}
-	state.Owner, state.Image = m.Owner, m.Image
+	state.Owner, state.Image, state.Holds = m.Owner, m.Image, m.Holds
+	state.Ports = published(control)
 	state.Server = "https://" + control.Ports[apiPort].String()
 	state.Kubeconfig, err = p.kubeconfig(ctx, control, name, state.Server)
 	return state, containers, err

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/internal/docker"
@@ -158,11 +159,18 @@ func TestTheConfigurationIsAsTheNodeImageWants(t *testing.T) {
 	require.Contains(t, all, "failCgroupV1: false")
 	require.Contains(t, all, "imageRepository: kfdev.internal")
 
+	require.Empty(t, c.Nodes[0].ExtraPortMappings)
+
 	published := spec()
+	published.Ports = []cluster.Port{{Host: 8080, Node: 30080}}
 	published.Image, published.Nodes, published.APIPort = cluster.NodeImage{Ref: "docker.io/kindest/node@sha256:2"}, 3, 6443
 	c = p.config(published, docker.Server{CgroupVersion: 2})
 	require.False(t, c.Networking.DisableDefaultCNI)
 	require.Len(t, c.Nodes, 3)
+	require.Equal(t, []v1alpha4.PortMapping{
+		{ContainerPort: 30080, HostPort: 8080, ListenAddress: "127.0.0.1", Protocol: v1alpha4.PortMappingProtocolTCP},
+	}, c.Nodes[0].ExtraPortMappings)
+	require.Empty(t, c.Nodes[1].ExtraPortMappings, "one program can listen on a port")
 	require.EqualValues(t, 6443, c.Networking.APIServerPort)
 	all = strings.Join(c.KubeadmConfigPatches, "---\n")
 	require.NotContains(t, all, "failCgroupV1")
@@ -221,6 +229,42 @@ func TestANodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	require.NotEqual(t, taken, nodes[0].Ports[apiPort])
 	events := recorder.Events()
 	require.Contains(t, events[len(events)-1].Text, nodes[0].Ports[apiPort].String())
+}
+
+// A port that a person chose is not exchanged for another one.
+func TestATakenPortOfAPersonsChoiceIsNamed(t *testing.T) {
+	t.Parallel()
+	d := dockertest.New(t.Cleanup)
+	p := New(d, t.TempDir(), progress.Discard)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close() //nolint:errcheck // a test's listener
+	taken := netip.MustParseAddrPort(l.Addr().String())
+	api := netip.MustParseAddrPort("127.0.0.1:0")
+	_, err = d.Create(t.Context(), docker.ContainerSpec{
+		Name: "kfdev-demo-control-plane", Labels: map[string]string{labelCluster: "kfdev-demo", labelRole: roleControl},
+		Publish: map[string]netip.AddrPort{apiPort: api, "30080/tcp": taken},
+	})
+	require.NoError(t, err)
+	nodes, err := p.nodes(t.Context(), "demo")
+	require.NoError(t, err)
+	want := []cluster.Port{{Host: int(taken.Port()), Node: 30080}}
+	require.Equal(t, want, published(nodes[0]))
+	for _, err := range []error{p.start(t.Context(), nodes[0]), portsFree(t.Context(), want)} {
+		require.ErrorContains(t, err, taken.String())
+		require.Equal(t, fault.Preflight, fault.KindOf(err))
+		require.Contains(t, fault.Hint(err)[0], "kind.ports")
+	}
+	require.NoError(t, l.Close())
+	require.NoError(t, portsFree(t.Context(), want))
+	require.NoError(t, p.start(t.Context(), nodes[0]))
+}
+
+func TestAnAddressIsNamedWhole(t *testing.T) {
+	t.Parallel()
+	err := errors.New("driver failed: Bind for 127.0.0.1:8080 failed: port is already allocated")
+	require.True(t, named(err, netip.MustParseAddrPort("127.0.0.1:8080")))
+	require.False(t, named(err, netip.MustParseAddrPort("127.0.0.1:80")))
 }
 
 func TestPortsAreChosenBelowTheKernelsOwn(t *testing.T) {

@@ -1,12 +1,16 @@
 package kind
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
 	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kfdev/kfdev/cluster"
@@ -51,8 +55,13 @@ func (p *Provider) start(ctx context.Context, c docker.Container) error {
 	if err == nil || !portTaken(err) {
 		return err
 	}
-	taken, published := c.Ports[apiPort]
-	if !published {
+	for _, port := range published(c) {
+		if named(err, c.Ports[tcp(port.Node)]) {
+			return portFault(port.Host, err)
+		}
+	}
+	taken, isPublished := c.Ports[apiPort]
+	if !isPublished {
 		return err
 	}
 	at, portErr := freePort(ctx, c.Name)
@@ -64,6 +73,53 @@ func (p *Provider) start(ctx context.Context, c docker.Container) error {
 	}
 	progress.Warn(p.sink, fmt.Sprintf("port %d is taken by another program: the API server of %s is at %s", taken.Port(), c.Labels[labelCluster], at))
 	return nil
+}
+
+func tcp(port int) string { return fmt.Sprintf("%d/tcp", port) }
+
+// named reports whether an error of Docker's names the address.
+func named(err error, at netip.AddrPort) bool {
+	return regexp.MustCompile(regexp.QuoteMeta(at.String()) + `\b`).MatchString(err.Error())
+}
+
+// published are the ports that lead to a node, beside the API's, by the node's
+// port.
+func published(c docker.Container) []cluster.Port {
+	var ports []cluster.Port
+	for name, at := range c.Ports {
+		number, ok := strings.CutSuffix(name, "/tcp")
+		node, err := strconv.Atoi(number)
+		if ok && err == nil && name != apiPort {
+			ports = append(ports, cluster.Port{Host: int(at.Port()), Node: node})
+		}
+	}
+	slices.SortFunc(ports, func(a, b cluster.Port) int { return cmp.Compare(a.Node, b.Node) })
+	return ports
+}
+
+// portsFree fails where another program listens on a port that a cluster to be
+// made is asked to have. Unlike the API's, such a port was chosen by a person.
+func portsFree(ctx context.Context, ports []cluster.Port) error {
+	for _, p := range ports {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", p.Host))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return portFault(p.Host, err)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func portFault(port int, err error) error {
+	return &fault.Error{
+		Op: "publishing a port of the cluster", Subject: fmt.Sprintf("127.0.0.1:%d", port), Kind: fault.Preflight, Err: err,
+		Hint: "end the program that has it, or name another in environments.dev.cluster.kind.ports",
+	}
 }
 
 // movedImage is the name that the files of a node which was given another port
