@@ -13,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/envs/lock"
+	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/apply"
@@ -183,11 +185,23 @@ func (l *liveStack) Smoke() (smoke.Env, error) {
 	return smoke.Connect(l.client)
 }
 
-// allowed is the set of digests that may run, by the lock.
-func allowed(l lock.Lock) running.Allowed {
+// allowed is the set of digests that may run: what the lock names, and where
+// it locks a published node image, what that brought along. Of a node image
+// from source the lock knows what it holds, and nothing else will do.
+func allowed(l lock.Lock, held []cluster.Held) running.Allowed {
 	set := running.Allowed{}
 	for digest, name := range l.Digests() {
 		set.Add(name, digest)
+	}
+	if l.Node.Image.Origin != images.FromRegistry {
+		return set
+	}
+	for _, h := range held {
+		for _, text := range h.Digests {
+			if digest, ok := running.Digest(text); ok {
+				set.Add(h.Name, digest)
+			}
+		}
 	}
 	return set
 }

@@ -13,8 +13,10 @@ import (
 
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/internal/strictyaml"
 	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/imageref"
 	"github.com/kfdev/kfdev/stack/render"
@@ -49,6 +51,7 @@ type LockResult struct {
 	Origin  images.OriginKind `json:"origin"`
 	Why     string            `json:"why"` // this origin
 	Images  int               `json:"images"`
+	First   bool              `json:"first"` // there was no lock before, so all is new
 	Changes []lock.Change     `json:"changes"`
 	Written bool              `json:"written"`
 }
@@ -71,12 +74,18 @@ func (e *Engine) writeLock(ctx context.Context, o LockOptions) (LockResult, erro
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return LockResult{}, err
 	}
+	if o.Check && !had {
+		return LockResult{}, &fault.Error{
+			Op: "checking the lock", Subject: lock.FileName, Kind: fault.Drift,
+			Hint: "run `kfdev lock`", Err: errors.New("the project has none yet"),
+		}
+	}
 	l := &locker{Engine: e, options: o, old: old, had: had}
 	next, err := l.compute(ctx)
 	if err != nil {
 		return LockResult{}, err
 	}
-	result := LockResult{Origin: next.Origin, Why: l.why, Images: len(next.Images), Changes: lock.Diff(old, next)}
+	result := LockResult{Origin: next.Origin, Why: l.why, Images: len(next.Images), First: !had, Changes: lock.Diff(old, next)}
 	if o.Check {
 		digest, err := lock.Digest(old)
 		result.Digest = digest.String()
@@ -136,6 +145,9 @@ func (l *locker) compute(ctx context.Context) (lock.Lock, error) {
 	if err != nil {
 		return lock.Lock{}, err
 	}
+	if err := l.checkNames(all); err != nil {
+		return lock.Lock{}, err
+	}
 	next := lock.Lock{Catalog: catalogVersion, Kubernetes: KubernetesVersion}
 	for _, p := range l.file.Platforms {
 		next.Platforms = append(next.Platforms, string(p))
@@ -159,6 +171,33 @@ func (l *locker) compute(ctx context.Context) (lock.Lock, error) {
 		next.Components = append(next.Components, c)
 	}
 	return next, nil
+}
+
+// theNode is the node image, as names to be updated are held against it.
+func theNode() wanted { return wanted{published: publishedNode, recipe: nodeRecipe} }
+
+// checkNames refuses names to be updated that nothing has.
+func (l *locker) checkNames(all []wanted) error {
+	recipes, err := recipe.List(l.recipes)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, w := range all {
+		names = append(names, w.recipe, w.published)
+		names = append(names, w.components...)
+	}
+	for _, name := range l.options.Update {
+		if slices.Contains(recipes, name) || theNode().is(name) || slices.ContainsFunc(all, func(w wanted) bool { return w.is(name) }) {
+			continue
+		}
+		hint := "a name is a component, a recipe, a repository or a published image"
+		if near := strictyaml.Nearest(name, append(names, recipes...)); near != "" {
+			hint = fmt.Sprintf("did you mean %s?", near)
+		}
+		return &fault.Error{Op: "updating the lock", Subject: name, Kind: fault.Usage, Hint: hint, Err: errors.New("nothing in the stack is called so")}
+	}
+	return nil
 }
 
 // wantedBy gathers the images of all components: those that manifests name,
@@ -263,10 +302,8 @@ func lockedComponent(p part, l lock.Lock) (lock.Component, error) {
 		return lock.Component{}, err
 	}
 	c := lock.Component{Name: p.Name, Version: p.Version, Folder: p.folder, Source: source, Rendered: rendered}
-	for _, i := range l.Images {
-		if slices.ContainsFunc(i.References, func(r lock.Reference) bool { return r.Component == p.Name }) {
-			c.Images = append(c.Images, i.Repository)
-		}
+	for _, i := range l.ImagesOf(p.Name) {
+		c.Images = append(c.Images, i.Repository)
 	}
 	return c, nil
 }

@@ -46,7 +46,7 @@ func (e *Engine) Open(ctx context.Context, name string, port int) (*Opened, erro
 	if p.Open == nil {
 		return nil, &fault.Error{Op: "opening", Subject: name, Kind: fault.NotFound, Err: errors.New("it serves no page"), Hint: "`kfdev status` lists the components"}
 	}
-	live, err := e.running(ctx, s)
+	live, _, err := e.running(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (e *Engine) Logs(ctx context.Context, name string, o LogOptions, each func(
 	if err != nil {
 		return err
 	}
-	live, err := e.running(ctx, s)
+	live, _, err := e.running(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (l *locker) fromRegistry(ctx context.Context, next *lock.Lock, all []wanted
 		next.Images = append(next.Images, i)
 		task.Add(1)
 	}
-	if l.had && l.old.Node.Image.StandsFor == publishedNode && !l.moves(wanted{published: publishedNode, recipe: nodeRecipe}) {
+	if l.had && l.old.Node.Image.StandsFor == publishedNode && !l.moves(theNode()) {
 		next.Node = l.old.Node
 		return nil
 	}

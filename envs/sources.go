@@ -31,7 +31,11 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 			names = append(names, w.recipe)
 		}
 	}
-	pinned, err := l.builder.Pin(ctx, names, l.kept(all))
+	before, err := l.kept(all)
+	if err != nil {
+		return err
+	}
+	pinned, err := l.builder.Pin(ctx, names, before)
 	if err != nil {
 		return err
 	}
@@ -96,27 +100,55 @@ func buildable(platforms []string, all []wanted) error {
 	}
 }
 
-// kept are the pins of the old lock that do not move.
-func (l *locker) kept(all []wanted) source.Pinned {
+// kept are the pins of the old lock that do not move. A layer moves where the
+// recipe that it is written in was named, in every image that has it: what
+// images share stays shared.
+func (l *locker) kept(all []wanted) (source.Pinned, error) {
 	var before source.Pinned
 	if l.options.UpdateAll {
-		return before
+		return before, nil
 	}
-	moved := map[string]bool{}
-	for _, name := range l.options.Update {
-		moved[name] = true
-		for _, w := range all {
-			if l.moves(w) {
-				moved[w.recipe] = true
-			}
-		}
+	moved, err := l.moved(all)
+	if err != nil {
+		return before, err
 	}
 	for _, r := range l.old.Recipes {
-		if !moved[r.Name] {
-			before.Images = append(before.Images, source.PinnedImage{Name: r.Name, Recipe: r.Digest, Layers: r.Layers})
+		image, err := recipe.Load(l.recipes, r.Name)
+		if fault.KindOf(err) == fault.NotFound {
+			continue // of another kfdev's catalog
+		}
+		if err != nil {
+			return before, err
+		}
+		layers := slices.Clone(r.Layers)
+		for i, part := range image.Parts {
+			if i < len(layers) && moved[part.Recipe] {
+				layers[i] = nil
+			}
+		}
+		before.Images = append(before.Images, source.PinnedImage{Name: r.Name, Recipe: r.Digest, Layers: layers})
+	}
+	return before, nil
+}
+
+// moved are the recipes that were named to be updated, by whichever name.
+func (l *locker) moved(all []wanted) (map[string]bool, error) {
+	moved := map[string]bool{}
+	for _, w := range append(slices.Clone(all), theNode()) {
+		if l.moves(w) {
+			moved[w.recipe] = true
 		}
 	}
-	return before
+	known, err := recipe.List(l.recipes)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range l.options.Update {
+		if slices.Contains(known, name) {
+			moved[name] = true
+		}
+	}
+	return moved, nil
 }
 
 // moves reports whether an image was named to be updated.
@@ -124,10 +156,13 @@ func (l *locker) moves(w wanted) bool {
 	if l.options.UpdateAll {
 		return true
 	}
-	return slices.ContainsFunc(l.options.Update, func(name string) bool {
-		return name == w.recipe || name == w.published || name == source.Repository(w.recipe) ||
-			slices.Contains(w.components, name) || strings.HasPrefix(w.published, name+":")
-	})
+	return slices.ContainsFunc(l.options.Update, w.is)
+}
+
+// is reports whether a person means the image by the name.
+func (w wanted) is(name string) bool {
+	return name == w.recipe || name == w.published || name == source.Repository(w.recipe) ||
+		slices.Contains(w.components, name) || strings.HasPrefix(w.published, name+":")
 }
 
 // assume fills the lock as a build would, for a check that builds nothing: an
@@ -155,7 +190,7 @@ func (l *locker) assume(next *lock.Lock, pinned source.Pinned, all []wanted) err
 		i.References = referencesTo(w.recipe, all)
 		next.Images = append(next.Images, i)
 	}
-	if len(added) > 0 || !l.had {
+	if len(added) > 0 {
 		return &fault.Error{
 			Op: "checking the lock", Subject: lock.FileName, Kind: fault.Drift, Hint: "run `kfdev lock`",
 			Err: fmt.Errorf("it lacks %s", strings.Join(added, ", ")),

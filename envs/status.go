@@ -98,11 +98,8 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 
 func (e *Engine) componentStatus(ctx context.Context, s settled, p part, live live) (ComponentStatus, error) {
 	c := ComponentStatus{Name: p.Name, Version: p.Version, State: NotFound, Why: "the cluster does not run", Note: p.Note}
-	locked, _ := s.lock.Component(p.Name)
-	for _, repository := range locked.Images {
-		if i, ok := s.lock.Image(repository); ok {
-			c.Images = append(c.Images, ImageStatus{Image: i.Ref().String(), StandsFor: i.StandsFor})
-		}
+	for _, i := range s.lock.ImagesOf(p.Name) {
+		c.Images = append(c.Images, ImageStatus{Image: i.Ref().String(), StandsFor: i.StandsFor})
 	}
 	if live == nil {
 		return c, nil
@@ -137,24 +134,24 @@ func (e *Engine) liveOf(ctx context.Context, s settled) (live, cluster.State, er
 	return live, got, err
 }
 
-// running returns the client of the project's cluster; one that does not run
-// is a fault.
-func (e *Engine) running(ctx context.Context, s settled) (live, error) {
+// running returns the client of the project's cluster, and what that is; one
+// that does not run is a fault.
+func (e *Engine) running(ctx context.Context, s settled) (live, cluster.State, error) {
 	live, got, err := e.liveOf(ctx, s)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
-		return nil, err
+		return nil, got, err
 	}
 	if live == nil {
 		phase := "is not there"
 		if got.Phase != "" {
 			phase = "is " + string(got.Phase)
 		}
-		return nil, &fault.Error{
+		return nil, got, &fault.Error{
 			Op: "reaching the cluster", Subject: cluster.ContextName(s.file.Metadata.Name), Kind: fault.NotFound,
 			Hint: "run `kfdev up`", Err: errors.New("it " + phase),
 		}
 	}
-	return live, nil
+	return live, got, nil
 }
 
 // part returns the component of that name, a fault of kind NotFound where the

@@ -43,7 +43,7 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 	if err != nil {
 		return Verification{}, err
 	}
-	live, err := e.running(ctx, s)
+	live, got, err := e.running(ctx, s)
 	if err != nil {
 		return Verification{}, err
 	}
@@ -66,7 +66,7 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 	if err != nil {
 		return v, errors.Join(append(errs, err)...)
 	}
-	v.Running = running.Compare(pods, allowed(s.lock))
+	v.Running = running.Compare(pods, allowed(s.lock, got.Holds))
 	if n := len(v.Running.Foreigners); n > 0 {
 		foreign := make([]error, 0, n)
 		for _, f := range v.Running.Foreigners {

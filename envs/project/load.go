@@ -191,7 +191,6 @@ const (
 	nameForm   = `^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	labelForm  = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	valueForm  = `^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$`
-	memoryForm = `^[1-9][0-9]*(Mi|Gi)$`
 	hostForm   = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$`
 	mirrorForm = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([-a-z0-9._]*[a-z0-9])?)*$`
 )

@@ -56,8 +56,8 @@ func TestGoodFilesAreTakenByTheDecoderAndTheSchema(t *testing.T) {
 	t.Parallel()
 	for name, in := range map[string]string{
 		"least":      head,
-		"all":        "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: a}\nplatforms: [linux/amd64, linux/arm64]\norigin: source\nstack:\n  preset: tiny\n  components:\n    jupyterhub: {enabled: true, values: {memory: 1Gi, count: 2, on: true, cpu: 0.5}}\n    mine: {folder: deploy/mine}\n    argo-workflows: {enabled: false}\nregistry: {mirrors: {docker.io: [mirror.example.com/hub, 'localhost:5000']}}\nenvironments: {dev: {cluster: {kind: {nodes: 3, memory: 8Gi, ports: [{host: 8080, node: 30080}]}}}}\n",
-		"all empty":  head + "platforms:\norigin:\nregistry:\nenvironments: {dev: {cluster: {kind: {nodes: , memory: , ports: }}}}\n",
+		"all":        "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: a}\nplatforms: [linux/amd64, linux/arm64]\norigin: source\nstack:\n  preset: tiny\n  components:\n    jupyterhub: {enabled: true, values: {memory: 1Gi, count: 2, on: true, cpu: 0.5}}\n    mine: {folder: deploy/mine}\n    argo-workflows: {enabled: false}\nregistry: {mirrors: {docker.io: [mirror.example.com/hub, 'localhost:5000']}}\nenvironments: {dev: {cluster: {kind: {nodes: 3, ports: [{host: 8080, node: 30080}]}}}}\n",
+		"all empty":  head + "platforms:\norigin:\nregistry:\nenvironments: {dev: {cluster: {kind: {nodes: , ports: }}}}\n",
 		"empty list": head + "platforms: []\n",
 		"nulls":      "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: fraud}\nstack:\n  preset: core\n  components:\n    jupyterhub:\n    argo-workflows: {enabled: , folder: , values: }\n",
 	} {
@@ -77,7 +77,6 @@ func TestParseFillsInWhatIsLeftOut(t *testing.T) {
 	require.Equal(t, []project.Platform{project.LinuxAMD64}, f.Platforms)
 	require.Equal(t, project.OriginAuto, f.Origin)
 	require.Equal(t, 1, f.Environments.Dev.Cluster.Kind.Nodes)
-	require.Zero(t, f.Environments.Dev.Cluster.Kind.MemoryBytes())
 }
 
 func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
@@ -114,11 +113,11 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 		"a key twice":                     {head + "kind: Project\n", []string{`kfdev.yaml:5:1: "kind" comes twice`}, false},
 		"a value that is a list":          {strings.Replace(head, "core}", "core, components: {a: {values: {b: [c]}}}}", 1), []string{`kfdev.yaml:4:52: stack.components.a.values.b: one value is wanted, not a list`}, false},
 		"a value that is nothing":         {strings.Replace(head, "core}", "core, components: {a: {values: {b: }}}}", 1), []string{`kfdev.yaml:4:52: "stack.components.a.values.b" is missing: it is required`}, false},
-		"memory":                          {head + "environments: {dev: {cluster: {kind: {memory: 8GB}}}}\n", []string{`kfdev.yaml:5:47: memory: "8GB" is no amount of memory: write whole Mi or Gi, as in 8Gi`}, false},
-		"memory beyond all measure":       {head + "environments: {dev: {cluster: {kind: {memory: 99999999999999Gi}}}}\n", []string{`kfdev.yaml:5:47: memory: "99999999999999Gi" is no amount of memory: write whole Mi or Gi, as in 8Gi`}, true},
 		"a port too large":                {head + "environments: {dev: {cluster: {kind: {ports: [{host: 70000, node: 30080}]}}}}\n", []string{`kfdev.yaml:5:54: host: 70000 is not a port: from 1 to 65535`}, false},
 		"a port without a node's":         {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080}]}}}}\n", []string{`kfdev.yaml:5:47: "environments.dev.cluster.kind.ports.0.node" is missing: it is required`}, false},
 		"a port twice":                    {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 30080}, {host: 8080, node: 30081}]}}}}\n", []string{`kfdev.yaml:5:81: the host's port 8080 comes twice`}, true},
+		"a node's port twice":             {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 30080}, {host: 8081, node: 30080}]}}}}\n", []string{`kfdev.yaml:5:93: the node's port 30080 comes twice`}, true},
+		"the API server's port":           {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 6443}]}}}}\n", []string{`kfdev.yaml:5:66: the node's port 6443 is the API server's, which has an address of its own`}, true},
 		"a component's name":              {strings.Replace(head, "core}", "core, components: {My_Part: {}}}", 1), []string{`kfdev.yaml:4:36: "My_Part" cannot be a component's name: lower-case letters, digits and hyphens, at most 63`}, true},
 		"a folder that leaves":            {strings.Replace(head, "core}", "core, components: {a: {folder: ../x}}}", 1), []string{`kfdev.yaml:4:48: the folder "../x" leaves the project: name one below kfdev.yaml`}, true},
 		"an empty folder":                 {strings.Replace(head, "core}", "core, components: {a: {folder: ''}}}", 1), []string{`kfdev.yaml:4:48: no folder is named: name one, or take the key out`}, false},
@@ -200,16 +199,9 @@ func TestPresetsAreTheStacks(t *testing.T) {
 	require.Equal(t, names, project.Presets())
 }
 
-func TestMemoryBytes(t *testing.T) {
-	t.Parallel()
-	require.EqualValues(t, 8<<30, project.KindCluster{Memory: "8Gi"}.MemoryBytes())
-	require.EqualValues(t, 512<<20, project.KindCluster{Memory: "512Mi"}.MemoryBytes())
-}
-
-// FuzzParse: whatever the decoder takes, the schema takes too.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(head))
-	f.Add([]byte(head + "platforms: [linux/arm64]\nenvironments: {dev: {cluster: {kind: {memory: 8Gi, ports: [{host: 1, node: 2}]}}}}\n"))
+	f.Add([]byte(head + "platforms: [linux/arm64]\nenvironments: {dev: {cluster: {kind: {ports: [{host: 1, node: 2}]}}}}\n"))
 	f.Add([]byte(strings.Replace(head, "core}", "core, components: {a: {values: {b: c}}}}", 1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := project.Parse("kfdev.yaml", data)

@@ -3,11 +3,6 @@
 // into a new one. kfdev.lock beside it is package lock's.
 package project
 
-import (
-	"strconv"
-	"strings"
-)
-
 // FileName is the project file, in the project's folder.
 const FileName = "kfdev.yaml"
 
@@ -123,28 +118,9 @@ type Cluster struct {
 type KindCluster struct {
 	// How many nodes, the control plane's included. More than one needs a published node image. Left out: 1.
 	Nodes int `yaml:"nodes,omitempty" jsonschema:"minimum=1,maximum=10"`
-	// The most memory that each node may take, in whole Mi or Gi: 8Gi. Left out: no limit.
-	Memory string `yaml:"memory,omitempty" jsonschema:"pattern=^[1-9][0-9]*(Mi|Gi)$"`
-	// Ports of this machine, on the loopback address, that lead to ports of the first node.
+	// Ports of this machine, on the loopback address, that lead to ports of the first node. They are given when the cluster is made.
 	Ports []Port `yaml:"ports,omitempty"`
 }
-
-// MemoryBytes is Memory in bytes; 0 where there is no limit.
-func (k KindCluster) MemoryBytes() int64 {
-	shift := 20
-	if strings.HasSuffix(k.Memory, "Gi") {
-		shift = 30
-	}
-	digits := strings.TrimRight(k.Memory, "MGi")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n > maxMemory>>shift {
-		return 0
-	}
-	return n << shift
-}
-
-// maxMemory bounds a node's memory: 4 PiB, so that bytes fit an int64.
-const maxMemory = int64(1) << 52
 
 // Port is a port of this machine that leads into the cluster.
 type Port struct {

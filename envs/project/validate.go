@@ -148,17 +148,15 @@ func (v *validator) mirrors(all map[string][]string) {
 	}
 }
 
+// apiPort is where the API server listens in its node.
+const apiPort = 6443
+
 func (v *validator) cluster(k KindCluster) {
 	path := []any{"environments", "dev", "cluster", "kind"}
 	if v.doc.Has(sub(path, "nodes")...) && (k.Nodes < 1 || k.Nodes > 10) {
 		v.at(sub(path, "nodes"), "nodes: %d nodes: from 1 to 10 are taken", k.Nodes)
 	}
-	if v.doc.Has(sub(path, "memory")...) {
-		if !matches(memoryForm, k.Memory) || k.MemoryBytes() == 0 {
-			v.at(sub(path, "memory"), "memory: %q is no amount of memory: write whole Mi or Gi, as in 8Gi", k.Memory)
-		}
-	}
-	hosts := map[int]bool{}
+	hosts, nodes := map[int]bool{}, map[int]bool{}
 	for i, p := range k.Ports {
 		at := sub(path, "ports", i)
 		for _, each := range []struct {
@@ -172,7 +170,13 @@ func (v *validator) cluster(k KindCluster) {
 		if hosts[p.Host] {
 			v.at(sub(at, "host"), "the host's port %d comes twice", p.Host)
 		}
-		hosts[p.Host] = true
+		if nodes[p.Node] {
+			v.at(sub(at, "node"), "the node's port %d comes twice", p.Node)
+		}
+		if p.Node == apiPort {
+			v.at(sub(at, "node"), "the node's port %d is the API server's, which has an address of its own", p.Node)
+		}
+		hosts[p.Host], nodes[p.Node] = true, true
 	}
 }
 

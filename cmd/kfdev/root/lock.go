@@ -3,10 +3,12 @@ package root
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kfdev/kfdev/envs"
+	"github.com/kfdev/kfdev/envs/lock"
 )
 
 func newLock(a *app) *cobra.Command {
@@ -50,9 +52,14 @@ A NAME is a component, a recipe, a repository or a published image. With
 const changesShown = 30
 
 func lockText(w io.Writer, r envs.LockResult) error {
-	for i, c := range r.Changes {
+	changes := r.Changes
+	if r.First {
+		changes = nil // all of it is new, and a stack has thousands of facts
+		fmt.Fprintf(w, "%d facts (-o json has them) of %s\n", len(r.Changes), subjects(r.Changes))
+	}
+	for i, c := range changes {
 		if i == changesShown {
-			fmt.Fprintf(w, "… and %d more (-o json has all)\n", len(r.Changes)-i)
+			fmt.Fprintf(w, "… and %d more (-o json has all)\n", len(changes)-i)
 			break
 		}
 		fmt.Fprintln(w, c)
@@ -65,4 +72,26 @@ func lockText(w io.Writer, r envs.LockResult) error {
 	}
 	_, err := fmt.Fprintf(w, "kfdev.lock %s: %d images, origin %s (%s)\n%s\n", verb, r.Images, r.Origin, r.Why, r.Digest)
 	return err
+}
+
+// subjects counts what facts are of, by kind: "4 components, 12 images, 20 recipes".
+func subjects(changes []lock.Change) string {
+	seen := map[string]bool{}
+	count := map[string]int{}
+	for _, c := range changes {
+		kind, _, _ := strings.Cut(c.Subject, " ")
+		if !seen[c.Subject] {
+			seen[c.Subject] = true
+			count[kind]++
+		}
+	}
+	var parts []string
+	for _, kind := range []string{"component", "image", "recipe"} {
+		if n := count[kind]; n == 1 {
+			parts = append(parts, "1 "+kind)
+		} else if n > 1 {
+			parts = append(parts, fmt.Sprintf("%d %ss", n, kind))
+		}
+	}
+	return strings.Join(append(parts, "the node image"), ", ")
 }
