@@ -15,6 +15,7 @@ import (
 	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/docker"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // sourcePlatform is what images are built for.
@@ -45,6 +46,9 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 	if l.options.Check {
 		return l.assume(next, pinned, all)
 	}
+	if err := l.announceBuild(ctx, pinned); err != nil {
+		return err
+	}
 	built, err := l.builder.Build(ctx, pinned)
 	if err != nil {
 		return err
@@ -66,6 +70,18 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 			}
 		}
 	}
+	return nil
+}
+
+// announceBuild says what a build will fetch, build and take, before it starts.
+func (e *Engine) announceBuild(ctx context.Context, pinned source.Pinned) error {
+	will, err := e.builder.Plan(ctx, pinned)
+	if err != nil || len(will.Layers) == 0 {
+		return err
+	}
+	progress.Say(e.sink, fmt.Sprintf("to be built: %d layers of %d images, %d of them by Go; to be fetched: %s and Go modules; it takes up to %s of memory and about %s of disk, %s and %s are free",
+		len(will.Layers), len(pinned.Images), will.GoBuilds, size(will.Download), size(will.Memory), size(will.Disk),
+		size(availableMemory()), size(freeDisk(e.dirs.Cache))))
 	return nil
 }
 

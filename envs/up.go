@@ -83,18 +83,22 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	return result, err
 }
 
-// announce says what a plan will do before it starts, and reports whether
-// there is anything to do.
+// announce says what a plan will do before it starts, and on what machine, and
+// reports whether there is anything to do.
 func (e *Engine) announce(items []plan.Item) bool {
-	needed := false
+	if !slices.ContainsFunc(items, func(i plan.Item) bool { return i.Work.Needed }) {
+		return false
+	}
 	for _, item := range items {
-		if item.Work.Needed {
-			needed = true
+		if item.Work.Needed || item.ID == machineStep {
 			progress.Say(e.sink, fmt.Sprintf("%s: %s", item.Title, item.Work.Summary))
 		}
 	}
-	return needed
+	return true
 }
+
+// machineStep only looks: at what the stack takes, and what the machine has.
+const machineStep = "preflight"
 
 // upRun is one run of up. Its fields are what steps find out for those after
 // them; a step writes only its own.
@@ -124,10 +128,10 @@ func (r *upRun) registryAddr() string {
 // steps are the plan of up, top to bottom.
 func (r *upRun) steps() []plan.Step {
 	steps := []plan.Step{
-		{ID: "preflight", Title: "Machine", Observe: r.observeMachine, Act: nothingToDo},
-		{ID: "registry", Title: "Local registry", After: []string{"preflight"}, Observe: r.observeRegistry, Act: r.ensureRegistry},
+		{ID: machineStep, Title: "Machine", Observe: r.observeMachine, Act: nothingToDo},
+		{ID: "registry", Title: "Local registry", After: []string{machineStep}, Observe: r.observeRegistry, Act: r.ensureRegistry},
 		{ID: "images", Title: "Images", After: []string{"registry"}, Observe: r.observeImages, Act: r.copyImages},
-		{ID: "node", Title: "Node image", After: []string{"preflight"}, Observe: r.observeNode, Act: r.loadNode},
+		{ID: "node", Title: "Node image", After: []string{machineStep}, Observe: r.observeNode, Act: r.loadNode},
 		{ID: "cluster", Title: "Cluster", After: []string{"node", "registry"}, Observe: r.observeCluster, Act: r.ensureCluster},
 		{ID: "context", Title: "Context", After: []string{"cluster"}, Observe: r.observeContext, Act: r.mergeContext},
 	}
