@@ -14,8 +14,8 @@ import (
 type DownOptions struct {
 	// Delete removes all that is kfdev's of the project: the cluster with its
 	// volumes, the context, the record; and, with the last project of this user,
-	// the local registry with its content and the images that were loaded.
-	// Without it the cluster is stopped, and keeps all it has.
+	// the local registry with its content. Images that are loaded into Docker
+	// stay, as do the caches. Without it the cluster is stopped, and keeps all it has.
 	Delete bool
 	Wait   bool // for another kfdev that changes the project
 }
@@ -51,7 +51,7 @@ func (e *Engine) delete(ctx context.Context, name string, result *DownResult) er
 	case fault.KindOf(err) == fault.NotFound:
 	case err != nil:
 		return err
-	case got.Owner != e.file.Dir:
+	case got.Owner != e.file.Dir && got.Phase != cluster.Incomplete: // nobody has signed that one
 		return &fault.Error{
 			Op: "deleting the cluster", Subject: got.Name, Kind: fault.Gate,
 			Hint: "run `kfdev down --delete` there", Err: fmt.Errorf("it belongs to the project in %s", got.Owner),

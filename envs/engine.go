@@ -17,7 +17,6 @@ import (
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/envs/state"
 	imagecatalog "github.com/kfdev/kfdev/images/catalog"
-	"github.com/kfdev/kfdev/images/registry"
 	"github.com/kfdev/kfdev/images/source"
 	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/dirs"
@@ -50,7 +49,7 @@ type Engine struct {
 	renders  render.Cache
 	store    *store.Store
 	builder  *source.Builder
-	remote   *registry.Origin
+	remote   published
 	world    world
 	closings []func() error
 	proxyCA  []byte
@@ -58,6 +57,18 @@ type Engine struct {
 
 // New reads the project and returns an engine for it. The caller closes it.
 func New(o Options) (*Engine, error) {
+	e, err := alone(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.connectWorld(); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// alone reads the project and returns an engine without a world to act on.
+func alone(o Options) (*Engine, error) {
 	dir, err := project.Find(o.Dir)
 	if err != nil {
 		return nil, err
@@ -72,13 +83,8 @@ func New(o Options) (*Engine, error) {
 		catalog: stackcatalog.Files(), recipes: imagecatalog.Files(),
 		renders: render.Folder(filepath.Join(o.Dirs.Cache, "rendered")),
 	}
-	if e.proxyCA, err = proxyCA(o.Getenv); err != nil {
-		return nil, err
-	}
-	if err := e.connectWorld(); err != nil {
-		return nil, errors.Join(err, e.Close())
-	}
-	return e, nil
+	e.proxyCA, err = proxyCA(o.Getenv)
+	return e, err
 }
 
 // Project returns the project's file.

@@ -72,6 +72,9 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 		return result, err
 	}
 	if e.announce(items) {
+		if err := e.claim(); err != nil {
+			return result, err
+		}
 		result.Steps, err = plan.Run(ctx, steps, e.sink)
 	} else {
 		result.Steps = plan.Skipped(items)
@@ -81,6 +84,18 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	result.Changed = slices.ContainsFunc(result.Steps, func(o plan.Outcome) bool { return o.State == progress.Done })
 	result.Took = time.Since(start)
 	return result, err
+}
+
+// claim records, before anything is made, that the project has a cluster here:
+// what other projects of this user share with it then stays.
+func (e *Engine) claim() error {
+	r, err := e.records.Load()
+	if err != nil || r.Cluster.Name != "" {
+		return err
+	}
+	r.Cluster.Name = e.file.Metadata.Name
+	r.Cluster.Context = cluster.ContextName(r.Cluster.Name)
+	return e.records.Save(r)
 }
 
 // announce says what a plan will do before it starts, and on what machine, and

@@ -117,7 +117,13 @@ func (r *upRun) observeCluster(ctx context.Context) (plan.Work, error) {
 		return plan.Todo("start %s again", cluster.ContextName(name)), nil
 	}
 	r.cluster = got
-	return plan.Nothing("%s runs", cluster.ContextName(name)), r.connect()
+	if err := r.connect(); err != nil {
+		return plan.Work{}, err
+	}
+	if !r.registry.Connected { // it was cut off between the two
+		return plan.Todo("let the nodes of %s reach the local registry", cluster.ContextName(name)), nil
+	}
+	return plan.Nothing("%s runs", cluster.ContextName(name)), nil
 }
 
 func (r *upRun) ensureCluster(ctx context.Context) (string, error) {

@@ -3,12 +3,15 @@ package envs
 import (
 	"context"
 	"net/netip"
+	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kfdev/kfdev/cluster"
-	"github.com/kfdev/kfdev/cluster/registry"
+	clusterregistry "github.com/kfdev/kfdev/cluster/registry"
 	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/images/registry"
 	"github.com/kfdev/kfdev/internal/docker"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/stack/apply"
@@ -34,11 +37,10 @@ type daemon interface {
 	Server(ctx context.Context) (docker.Server, error)
 	Image(ctx context.Context, name string) (docker.Image, error)
 	EnsureImage(ctx context.Context, archive docker.Archive) (docker.Image, bool, error)
-	RemoveImage(ctx context.Context, name string) error
 }
 
 // endpoint is where the local registry is.
-type endpoint = registry.State
+type endpoint = clusterregistry.State
 
 // localRegistry keeps the registry's container; *registry.Registry has it.
 type localRegistry interface {
@@ -55,6 +57,16 @@ type contexts interface {
 	Lacks(state cluster.State, current bool) (bool, error)
 	Merge(state cluster.State, current bool) (string, error)
 	Remove(context string) (bool, error)
+}
+
+// published is what the engine needs of registries that have published images;
+// *registry.Origin has it.
+type published interface {
+	images.Origin
+	// Answers fails unless the registries of all repositories answer in time.
+	Answers(ctx context.Context, repositories []string, patience time.Duration) error
+	// Resolve asks what a tag stands for now, with a child for each platform.
+	Resolve(ctx context.Context, name string, platforms []v1.Platform) (registry.Resolved, error)
 }
 
 // live is the stack's side of a cluster that runs.

@@ -84,6 +84,9 @@ type State struct {
 	// Empty is true when the volume had to be made: what was in it, if there
 	// was one, is gone and has to be copied again.
 	Empty bool
+	// Connected is true where it is in the clusters' network, so that nodes reach
+	// it. That network is made with the first cluster.
+	Connected bool
 }
 
 // New describes the registry; nothing is done yet.
@@ -109,7 +112,10 @@ func (r *Registry) Get(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	return State{ID: c.ID, Addr: c.Ports[portName()], Running: c.Running, Image: c.Image}, nil
+	_, connected := c.Networks[r.options.Network]
+	return State{
+		ID: c.ID, Addr: c.Ports[portName()], Running: c.Running, Image: c.Image, Connected: connected || r.options.Network == "",
+	}, nil
 }
 
 func portName() string { return fmt.Sprintf("%d/tcp", inside) }
@@ -147,7 +153,7 @@ func (r *Registry) Ensure(ctx context.Context) (State, error) {
 			return State{}, err
 		}
 	}
-	if err := r.Connect(ctx); err != nil {
+	if state.Connected, err = r.connect(ctx); err != nil {
 		return State{}, err
 	}
 	return state, r.awaitAnswer(ctx, state.Addr)
@@ -210,14 +216,20 @@ func (r *Registry) labels() map[string]string { return map[string]string{LabelOw
 
 // Connect puts the registry into the clusters' network, if there is one yet.
 func (r *Registry) Connect(ctx context.Context) error {
+	_, err := r.connect(ctx)
+	return err
+}
+
+// connect is Connect; it reports whether there is a network.
+func (r *Registry) connect(ctx context.Context) (bool, error) {
 	if r.options.Network == "" {
-		return nil
+		return true, nil
 	}
 	there, err := r.docker.NetworkExists(ctx, r.options.Network)
 	if err != nil || !there {
-		return err
+		return false, err
 	}
-	return r.docker.Connect(ctx, r.options.Network, r.options.Name, r.alias())
+	return true, r.docker.Connect(ctx, r.options.Network, r.options.Name, r.alias())
 }
 
 // Stop stops the registry; its content stays. None is no error.
