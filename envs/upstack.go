@@ -45,17 +45,27 @@ func (r *upRun) applyPart(ctx context.Context, p part) (string, error) {
 }
 
 // removed are the components that the cluster holds and the project does not.
+// Of a cluster that does not run yet the record tells.
 func (r *upRun) removed(ctx context.Context) ([]string, error) {
-	if r.live == nil {
-		return nil, nil
-	}
-	names, err := r.live.Sets(ctx)
+	names, err := r.held(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		return slices.ContainsFunc(r.settled.parts, func(p part) bool { return p.Name == name })
 	}), nil
+}
+
+func (r *upRun) held(ctx context.Context) ([]string, error) {
+	if r.live != nil {
+		return r.live.Sets(ctx)
+	}
+	record, err := r.records.Load()
+	var names []string
+	for _, c := range record.Components {
+		names = append(names, c.Name)
+	}
+	return names, err
 }
 
 func (r *upRun) observeRemoved(ctx context.Context) (plan.Work, error) {

@@ -1,0 +1,324 @@
+package envs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/envs/lock"
+	"github.com/kfdev/kfdev/envs/plan"
+	"github.com/kfdev/kfdev/internal/fault"
+)
+
+// onlyStorage is bothComponents without extra.
+const onlyStorage = `apiVersion: kfdev.dev/v1alpha1
+kind: Project
+metadata: {name: demo}
+origin: source
+stack: {preset: tiny}
+`
+
+// unchanged requires that there is nothing to do any more: not by a plan, and
+// not by an up, which then writes nothing to the world.
+func (b *bench) unchanged(t *testing.T) {
+	t.Helper()
+	b.revive(0)
+	calls := len(b.clusters.Calls())
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	for _, i := range items {
+		require.False(t, i.Work.Needed, "%s: %s", i.Title, i.Work.Summary)
+	}
+	again, err := b.up(t)
+	require.NoError(t, err)
+	require.False(t, again.Changed)
+	require.Len(t, again.Steps, len(items))
+	require.Empty(t, b.written())
+	require.Len(t, b.clusters.Calls(), calls)
+}
+
+func TestUpBringsTheStackUpAndASecondOneWritesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	first, err := b.up(t)
+	require.NoError(t, err)
+	require.True(t, first.Changed)
+	require.Equal(t, "127.0.0.1:5735", first.Registry)
+	require.Equal(t, "kfdev-demo", first.Context)
+	require.Contains(t, b.said(), "locking first")
+	require.Contains(t, b.said(), "Cluster: create kfdev-demo, Kubernetes v1.36.1", "what it will do is said before")
+	b.isUp(t, "extra", "storage")
+	require.Empty(t, b.current, "the current context stays")
+	b.unchanged(t)
+
+	b.revive(0)
+	used, err := b.engine(t).Up(t.Context(), UpOptions{UseContext: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"context"}, b.written())
+	require.True(t, used.Changed)
+	require.Equal(t, "kfdev-demo", b.current)
+}
+
+// isUp requires a stack that is whole: of just these components, with a record
+// of what is there.
+func (b *bench) isUp(t *testing.T, components ...string) {
+	t.Helper()
+	state, err := b.clusters.Get(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Equal(t, cluster.Running, state.Phase)
+	require.Equal(t, b.dir, state.Owner)
+	require.Equal(t, state.Server, b.contexts["kfdev-demo"])
+	require.True(t, b.registry.Running)
+	require.True(t, b.registry.Connected)
+	l, digest, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	require.Contains(t, b.loaded, nodeName(l.Node))
+	sets := b.stacks[state.Nodes[0].ID]
+	require.Len(t, sets, len(components))
+	record, err := b.engine(t).records.Load()
+	require.NoError(t, err)
+	require.Equal(t, digest.String(), record.Lock)
+	require.Equal(t, state.Nodes[0].ID, record.Cluster.Node)
+	require.Len(t, record.Components, len(components))
+	for i, name := range components {
+		locked, ok := l.Component(name)
+		require.True(t, ok, name)
+		require.Equal(t, &fakeSet{hash: locked.Rendered.String(), ready: true}, sets[name])
+		require.Equal(t, locked.Rendered.String(), record.Components[i].Rendered)
+	}
+	for _, i := range l.Images {
+		has, err := b.content.Has(t.Context(), i.Repository, manifestOf(i))
+		require.NoError(t, err)
+		require.True(t, has, i.Repository)
+	}
+}
+
+// An up that is killed before, in or after any write that it makes is taken up
+// again by the next one, which keeps what was good and comes to the same end.
+func TestAnUpThatIsKilledAtAnyPointIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	for name, scenario := range map[string]struct {
+		atLeast    int // points
+		components []string
+		prepare    func(t *testing.T, b *bench)
+	}{
+		"nothing is there": {30, []string{"extra", "storage"}, func(*testing.T, *bench) {}},
+		"a component goes, the cluster is stopped": {6, []string{"storage"}, func(t *testing.T, b *bench) {
+			_, err := b.up(t)
+			require.NoError(t, err)
+			require.NoError(t, b.clusters.Stop(t.Context(), "demo"))
+			b.project(t, onlyStorage)
+			_, err = b.lock(t, LockOptions{})
+			require.NoError(t, err)
+		}},
+		"the registry lost its volume": {8, []string{"extra", "storage"}, func(t *testing.T, b *bench) {
+			_, err := b.up(t)
+			require.NoError(t, err)
+			b.emptyRegistry()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first := newBench(t, bothComponents)
+			_, err := first.lock(t, LockOptions{})
+			require.NoError(t, err)
+			for at := 1; ; at++ {
+				b := *first // the same project and caches, in another world
+				b.outside, b.dirs.State = newOutside(), t.TempDir()
+				b.project(t, bothComponents)
+				scenario.prepare(t, &b)
+				b.revive(at)
+				_, err := b.up(t)
+				if err == nil {
+					require.Greater(t, at, scenario.atLeast)
+					return
+				}
+				require.ErrorIs(t, err, errCut)
+				b.takenUpAgain(t, b.points[at-1], scenario.components)
+			}
+		})
+	}
+}
+
+// takenUpAgain runs up after one that died at the point.
+func (b *bench) takenUpAgain(t *testing.T, point string, components []string) {
+	t.Helper()
+	before, err := b.clusters.Get(t.Context(), "demo")
+	if err != nil {
+		require.Equal(t, fault.NotFound, fault.KindOf(err))
+	}
+	made := b.clusters.Made()
+	b.revive(0)
+	result, err := b.up(t)
+	require.NoError(t, err, point)
+	b.isUp(t, components...)
+	after, err := b.clusters.Get(t.Context(), "demo")
+	require.NoError(t, err)
+	if before.Phase == cluster.Running || before.Phase == cluster.Stopped {
+		require.Equal(t, before.Nodes[0].ID, after.Nodes[0].ID, point)
+		require.Equal(t, made, b.clusters.Made(), point)
+	}
+	written := b.content.Written()
+	require.ElementsMatch(t, slices.Compact(slices.Sorted(slices.Values(written))), written, "%s: something was copied twice", point)
+	require.NotEmpty(t, result.Steps)
+	b.unchanged(t)
+}
+
+func (b *bench) emptyRegistry() { b.content = newOutside().content }
+
+// A build that is cut off at any layer leaves nothing that the next one could
+// not go on from, and what was made is not made again.
+func TestALockThatIsCutOffIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	whole := newBench(t, bothComponents)
+	want, err := whole.lock(t, LockOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 2, whole.archive.made)
+	for cut := range 2 {
+		b := newBench(t, bothComponents)
+		calls := 0
+		b.archive.broken = func() error {
+			if calls++; calls == cut+1 {
+				return errBroken
+			}
+			return nil
+		}
+		_, err := b.lock(t, LockOptions{})
+		require.ErrorIs(t, err, errBroken)
+		require.NoFileExists(t, b.dir+"/"+lock.FileName)
+		got, err := b.lock(t, LockOptions{})
+		require.NoError(t, err)
+		require.Equal(t, want.Digest, got.Digest)
+		require.Equal(t, 2, b.archive.made, "what was made is kept")
+	}
+}
+
+func TestADryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.Equal(t, fault.NotFound, fault.KindOf(err), "without a lock there is no plan")
+	_, err = b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	require.Empty(t, b.written())
+	require.Empty(t, b.clusters.Calls())
+	require.NoDirExists(t, b.engine(t).records.Dir()+"/state.json")
+	needed := map[string]string{}
+	for _, i := range items {
+		if i.Work.Needed {
+			needed[i.ID] = i.Work.Summary
+		}
+	}
+	require.Len(t, needed, 8)
+	require.Contains(t, needed["images"], "copy 2 of 2")
+	require.Contains(t, needed["stack/extra"], "apply 2 objects")
+}
+
+func TestWhatIsNoLongerInTheProjectIsRemovedAfterThePlanSaidSo(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	b.project(t, onlyStorage)
+	_, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.Equal(t, fault.Drift, fault.KindOf(err))
+	require.ErrorContains(t, err, "it has the component extra, which the project has not")
+	_, err = b.engine(t).Up(t.Context(), UpOptions{Locked: true})
+	require.Equal(t, fault.Drift, fault.KindOf(err))
+
+	_, err = b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	i := slices.IndexFunc(items, func(i plan.Item) bool { return i.ID == "prune" })
+	require.Equal(t, "remove extra, which the project no longer has", items[i].Work.Summary)
+	require.NoError(t, b.clusters.Stop(t.Context(), "demo"))
+	stopped, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	require.Equal(t, items[i], stopped[i], "also where the cluster cannot be asked")
+	_, err = b.clusters.Start(t.Context(), "demo")
+	require.NoError(t, err)
+	b.revive(0)
+	_, err = b.up(t)
+	require.NoError(t, err)
+	require.Equal(t, []string{"remove extra"}, b.written())
+	b.isUp(t, "storage")
+}
+
+func TestWhatAClusterCannotBeBroughtToIsSaidBeforeAnythingIsDone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	b.project(t, bothComponents+"environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 30080}]}}}}\n")
+	for _, stop := range []bool{false, true} {
+		if stop {
+			require.NoError(t, b.clusters.Stop(t.Context(), "demo"))
+		}
+		b.revive(0)
+		_, err = b.up(t)
+		require.Equal(t, fault.Drift, fault.KindOf(err))
+		require.ErrorContains(t, err, "[8080 → 30080] are wanted")
+		require.Contains(t, fault.Hint(err)[0], "kfdev down --delete")
+		require.Empty(t, b.written())
+	}
+}
+
+func TestPortsAreGivenToTheCluster(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents+"environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 30080}]}}}}\n")
+	_, err := b.up(t)
+	require.NoError(t, err)
+	state, err := b.clusters.Get(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Equal(t, []cluster.Port{{Host: 8080, Node: 30080}}, state.Ports)
+	b.unchanged(t)
+}
+
+func TestOfTwoAtOnceTheSecondSaysWhoTheFirstIs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	at, let := make(chan struct{}), make(chan struct{})
+	b.clusters.Before = func(string) error {
+		close(at)
+		<-let
+		return nil
+	}
+	first := make(chan error, 1)
+	one, two, three := b.engine(t), b.engine(t), b.engine(t)
+	go func() {
+		_, err := one.Up(context.Background(), UpOptions{})
+		first <- err
+	}()
+	<-at
+	_, err = two.Up(t.Context(), UpOptions{})
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.ErrorContains(t, err, `held by "kfdev test" (process `)
+	_, err = two.Down(t.Context(), DownOptions{Delete: true})
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	_, err = two.Lock(t.Context(), LockOptions{})
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+
+	waited := make(chan error, 1)
+	go func() {
+		result, err := three.Up(context.Background(), UpOptions{Wait: true})
+		if err == nil && result.Changed {
+			err = fmt.Errorf("there was something left to do: %v", result.Steps)
+		}
+		waited <- err
+	}()
+	require.Eventually(t, func() bool { return strings.Contains(b.said(), "waiting for \"kfdev test\"") }, waitLimit, waitTick)
+	b.clusters.Before = nil
+	close(let)
+	require.NoError(t, <-first)
+	require.NoError(t, <-waited)
+}
