@@ -13,10 +13,8 @@ import (
 
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/images"
-	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
-	"github.com/kfdev/kfdev/internal/strictyaml"
 	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/imageref"
 	"github.com/kfdev/kfdev/stack/render"
@@ -171,33 +169,6 @@ func (l *locker) compute(ctx context.Context) (lock.Lock, error) {
 		next.Components = append(next.Components, c)
 	}
 	return next, nil
-}
-
-// theNode is the node image, as names to be updated are held against it.
-func theNode() wanted { return wanted{published: publishedNode, recipe: nodeRecipe} }
-
-// checkNames refuses names to be updated that nothing has.
-func (l *locker) checkNames(all []wanted) error {
-	recipes, err := recipe.List(l.recipes)
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, w := range all {
-		names = append(names, w.recipe, w.published)
-		names = append(names, w.components...)
-	}
-	for _, name := range l.options.Update {
-		if slices.Contains(recipes, name) || theNode().is(name) || slices.ContainsFunc(all, func(w wanted) bool { return w.is(name) }) {
-			continue
-		}
-		hint := "a name is a component, a recipe, a repository or a published image"
-		if near := strictyaml.Nearest(name, append(names, recipes...)); near != "" {
-			hint = fmt.Sprintf("did you mean %s?", near)
-		}
-		return &fault.Error{Op: "updating the lock", Subject: name, Kind: fault.Usage, Hint: hint, Err: errors.New("nothing in the stack is called so")}
-	}
-	return nil
 }
 
 // wantedBy gathers the images of all components: those that manifests name,
