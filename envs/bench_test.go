@@ -116,7 +116,7 @@ func (b *bench) engine(t *testing.T) *Engine {
 	t.Helper()
 	e, err := alone(Options{Dir: b.dir, Dirs: b.dirs, Getenv: func(string) string { return "" }, Command: "kfdev test", Sink: b.events})
 	require.NoError(t, err)
-	e.catalog, e.recipes, e.remote, e.world = b.catalog, b.recipes, b.remote, b.outside.world()
+	e.catalog, e.recipes, e.remote, e.world = b.catalog, b.recipes, b.remote, b.world()
 	e.store, err = store.Open(filepath.Join(b.dirs.Cache, "store"))
 	require.NoError(t, err)
 	e.builder = source.New(source.Config{

@@ -90,7 +90,7 @@ func (l fakeLive) Apply(ctx context.Context, p part) (apply.ChangeSet, error) {
 			return err
 		}
 		// What it runs must be there to be pulled, and within reach.
-		if !l.outside.registry.Connected {
+		if !l.registry.Connected {
 			return errors.New("nodes don't reach the registry")
 		}
 		for _, ref := range p.refs {

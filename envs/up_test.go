@@ -109,6 +109,7 @@ func TestAnUpThatIsKilledAtAnyPointIsTakenUpAgain(t *testing.T) {
 	}{
 		"nothing is there": {30, []string{"extra", "storage"}, func(*testing.T, *bench) {}},
 		"a component goes, the cluster is stopped": {6, []string{"storage"}, func(t *testing.T, b *bench) {
+			t.Helper()
 			_, err := b.up(t)
 			require.NoError(t, err)
 			require.NoError(t, b.clusters.Stop(t.Context(), "demo"))
@@ -117,6 +118,7 @@ func TestAnUpThatIsKilledAtAnyPointIsTakenUpAgain(t *testing.T) {
 			require.NoError(t, err)
 		}},
 		"the registry lost its volume": {8, []string{"extra", "storage"}, func(t *testing.T, b *bench) {
+			t.Helper()
 			_, err := b.up(t)
 			require.NoError(t, err)
 			b.emptyRegistry()
