@@ -90,8 +90,8 @@ func (h Host) canFetch(p recipe.Part) error {
 	}
 }
 
-// Memory that making a layer of each kind may take, bytes: measured, rounded
-// up. Programs the size of Kubernetes link in 2 GiB.
+// Memory that making a layer of each kind may take, bytes: estimates, on the
+// high side, since a build that does not fit ends in a swapping machine.
 const (
 	memoryGo    = 3 << 30
 	memoryOther = 512 << 20

@@ -21,7 +21,7 @@ type Plan struct {
 	Disk int64
 }
 
-// What a layer adds to disks, measured over the catalog and rounded up: one
+// What a layer adds to disks, estimated and on the high side: one
 // made of packages is about as large as they are, and Go keeps a lot.
 const (
 	diskGo     = 900 << 20
