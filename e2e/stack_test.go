@@ -87,6 +87,7 @@ func sweepAfter(t *testing.T) {
 }
 
 func testLock(t *testing.T, b *bench) {
+	t.Helper()
 	b.run(t, 0, "init", b.project, "--origin", "source")
 	b.run(t, 0, "lock")
 	b.run(t, 0, "lock", "--check")
@@ -108,6 +109,7 @@ func testLock(t *testing.T, b *bench) {
 }
 
 func testUp(t *testing.T, b *bench) {
+	t.Helper()
 	b.killed(t, "images", 300*time.Millisecond, "up")
 	b.killed(t, "cluster", 4*time.Second, "up")
 	up := decode[upped](t, b, 0, "up")
@@ -125,6 +127,7 @@ func testUp(t *testing.T, b *bench) {
 }
 
 func testSecondUp(t *testing.T, b *bench) {
+	t.Helper()
 	id := nodeID(t)
 	up := decode[upped](t, b, 0, "up")
 	require.False(t, up.Changed, "%+v", up.Steps)
@@ -140,6 +143,7 @@ func nodeID(t *testing.T) string {
 }
 
 func testTwoAtOnce(t *testing.T, b *bench) {
+	t.Helper()
 	code := b.started(t, "images/pin", func(p *os.Process) {
 		require.NoError(t, p.Signal(syscall.SIGSTOP))
 		second := b.try(t, "up")
@@ -152,6 +156,7 @@ func testTwoAtOnce(t *testing.T, b *bench) {
 }
 
 func testVerify(t *testing.T, b *bench) {
+	t.Helper()
 	v := decode[verified](t, b, 0, "verify")
 	require.Len(t, v.Tests, 3)
 	for _, test := range v.Tests {
@@ -184,6 +189,7 @@ type verified struct {
 }
 
 func testKillWhileApplying(t *testing.T, b *bench) {
+	t.Helper()
 	id := nodeID(t)
 	setComponent(t, b, "jupyterhub: {values: {notebookMemory: 1Gi}}")
 	b.run(t, 0, "lock")
@@ -214,6 +220,7 @@ func setComponent(t *testing.T, b *bench, flow string) {
 }
 
 func testRemoval(t *testing.T, b *bench) {
+	t.Helper()
 	setComponent(t, b, "argo-workflows: {enabled: false}")
 	b.run(t, 6, "up", "--locked")
 	b.run(t, 0, "lock")
@@ -227,12 +234,13 @@ func testRemoval(t *testing.T, b *bench) {
 }
 
 func testLostRegistry(t *testing.T, b *bench) {
+	t.Helper()
 	before := decode[upped](t, b, 0, "up").Registry
 	docker(t, "rm", "-f", registryName)
 	docker(t, "volume", "rm", "-f", registryName)
 	taken, err := net.Listen("tcp", before)
 	require.NoError(t, err)
-	defer taken.Close()
+	t.Cleanup(func() { require.NoError(t, taken.Close()) })
 	up := decode[upped](t, b, 0, "up")
 	require.NotEqual(t, before, up.Registry)
 	require.Equal(t, "done", up.state(t, "images"))
@@ -240,6 +248,7 @@ func testLostRegistry(t *testing.T, b *bench) {
 }
 
 func testDelete(t *testing.T, b *bench) {
+	t.Helper()
 	out := decode[struct{ Deleted []string }](t, b, 0, "down", "--delete")
 	require.NotEmpty(t, out.Deleted)
 	require.Empty(t, docker(t, "ps", "-aq", "--filter", "name="+nodeName))

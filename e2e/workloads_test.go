@@ -55,6 +55,7 @@ func foreign(t *testing.T, b *bench, label string) string {
 }
 
 func testForeign(t *testing.T, b *bench) {
+	t.Helper()
 	kube := b.clients(t)
 	ensureNamespace(t, kube)
 	always := corev1.ContainerRestartPolicyAlways
@@ -82,6 +83,7 @@ func testForeign(t *testing.T, b *bench) {
 }
 
 func testDownUp(t *testing.T, b *bench) {
+	t.Helper()
 	kube := b.clients(t)
 	ensureNamespace(t, kube)
 	claim := &corev1.PersistentVolumeClaim{
