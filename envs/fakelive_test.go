@@ -208,3 +208,13 @@ func (r *fakeRemote) publishNode(t *testing.T) {
 	ref := images.Ref{Repository: repository, Digest: digest}
 	r.tag(repository+":"+KubernetesVersion, ref, types.OCIManifestSchema1, ref, configDigest)
 }
+
+// Healthy fails until a provider has waited for the API.
+func (l fakeLive) Healthy(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.starting {
+		return errors.New("not ready")
+	}
+	return nil
+}

@@ -86,6 +86,7 @@ type outside struct {
 	current  string
 	stacks   map[string]map[string]*fakeSet // node's id → component
 	pods     []corev1.Pod
+	starting bool // the cluster's API does not answer yet
 }
 
 type fakeSet struct {
@@ -150,6 +151,9 @@ type fakeClusters struct {
 func (c fakeClusters) Ensure(ctx context.Context, spec cluster.Spec) (state cluster.State, err error) {
 	err = c.outside.write("cluster", func() error {
 		state, err = c.Fake.Ensure(ctx, spec)
+		c.outside.mu.Lock()
+		defer c.outside.mu.Unlock()
+		c.outside.starting = false // Ensure waits for the API
 		return err
 	})
 	return state, err

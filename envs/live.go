@@ -45,6 +45,9 @@ func newLiveStack(client *kube.Client, sink progress.Sink) *liveStack {
 	}
 }
 
+// Healthy asks the API server whether it is ready to serve.
+func (l *liveStack) Healthy(ctx context.Context) error { return l.client.Healthy(ctx) }
+
 // Close drops the connections.
 func (l *liveStack) Close() { l.client.Close() }
 

@@ -205,7 +205,7 @@ func (u userContexts) Merge(state cluster.State, current bool) (string, error) {
 	if _, err := kubeconfig.Merge(path, one, current); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s is in %s", state.Name, path), nil
+	return fmt.Sprintf("%s is in %s", cluster.ContextName(state.Name), path), nil
 }
 
 // Remove takes the context out of every file of the user's kubeconfig.

@@ -148,7 +148,7 @@ func (e *Engine) Logs(ctx context.Context, name string, o LogOptions, each func(
 		}
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
+	if o.Follow && ctx.Err() != nil {
 		return nil // a person who follows ends it so
 	}
 	return errors.Join(errs...)

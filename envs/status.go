@@ -7,6 +7,7 @@ import (
 
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // Readiness says how far along something is, in kstatus' words.
@@ -82,8 +83,13 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	out.Cluster, out.Server = got.Phase, got.Server
 	if live != nil {
 		defer live.Close()
+		if err := live.Healthy(ctx); err != nil {
+			starting(&out, s)
+			return out, ctx.Err()
+		}
+		// A kubelet that has just started does not measure yet.
 		if out.Memory, err = live.Memory(ctx); err != nil {
-			return out, err
+			progress.Warn(e.sink, err.Error())
 		}
 	}
 	for _, p := range s.parts {
@@ -94,6 +100,15 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 		out.Components = append(out.Components, c)
 	}
 	return out, nil
+}
+
+// starting is the status of a cluster whose API does not answer yet.
+func starting(out *Status, s settled) {
+	for _, p := range s.parts {
+		out.Components = append(out.Components, ComponentStatus{
+			Name: p.Name, Version: p.Version, State: InProgress, Why: "the cluster's API does not answer yet", Note: p.Note,
+		})
+	}
 }
 
 func (e *Engine) componentStatus(ctx context.Context, s settled, p part, live live) (ComponentStatus, error) {

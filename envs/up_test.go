@@ -64,6 +64,26 @@ func TestUpBringsTheStackUpAndASecondOneWritesNothing(t *testing.T) {
 	require.Equal(t, "kfdev-demo", b.current)
 }
 
+// Docker starts a node again before the API in it answers.
+func TestUpWaitsForAClusterThatHasJustBeenStarted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	b.starting = true
+	status, err := b.engine(t).Status(t.Context())
+	require.NoError(t, err)
+	require.False(t, status.Ready())
+	require.Contains(t, status.Components[0].Why, "does not answer yet")
+
+	b.revive(0)
+	_, err = b.engine(t).Up(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"cluster"}, b.written()[:1])
+	b.isUp(t, "extra", "storage")
+	b.unchanged(t)
+}
+
 // isUp requires a stack that is whole: of just these components, with a record
 // of what is there.
 func (b *bench) isUp(t *testing.T, components ...string) {

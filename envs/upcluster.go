@@ -120,6 +120,11 @@ func (r *upRun) observeCluster(ctx context.Context) (plan.Work, error) {
 	if err := r.connect(); err != nil {
 		return plan.Work{}, err
 	}
+	if err := r.live.Healthy(ctx); err != nil { // Docker has just started it
+		r.live.Close()
+		r.live = nil
+		return plan.Todo("wait until %s answers", cluster.ContextName(name)), nil
+	}
 	if !r.registry.Connected { // it was cut off between the two
 		return plan.Todo("let the nodes of %s reach the local registry", cluster.ContextName(name)), nil
 	}
@@ -137,7 +142,7 @@ func (r *upRun) ensureCluster(ctx context.Context) (string, error) {
 	if err := r.world.Registry(nil).Connect(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s answers at %s", r.cluster.Name, r.cluster.Server), r.connect()
+	return fmt.Sprintf("%s answers at %s", cluster.ContextName(r.cluster.Name), r.cluster.Server), r.connect()
 }
 
 // connect makes the client of the cluster for the steps that follow.
@@ -157,9 +162,9 @@ func (r *upRun) observeContext(context.Context) (plan.Work, error) {
 		return plan.Work{}, err
 	}
 	if lacks {
-		return plan.Todo("put %s into the kubeconfig", r.cluster.Name), nil
+		return plan.Todo("put %s into the kubeconfig", cluster.ContextName(r.cluster.Name)), nil
 	}
-	return plan.Nothing("%s is in the kubeconfig", r.cluster.Name), nil
+	return plan.Nothing("%s is in the kubeconfig", cluster.ContextName(r.cluster.Name)), nil
 }
 
 func (r *upRun) mergeContext(context.Context) (string, error) {

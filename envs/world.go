@@ -71,6 +71,8 @@ type published interface {
 
 // live is the stack's side of a cluster that runs.
 type live interface {
+	// Healthy asks the API server whether it is ready to serve.
+	Healthy(ctx context.Context) error
 	// Plan says what Apply would do, and writes nothing.
 	Plan(ctx context.Context, p part) (apply.ChangeSet, error)
 	// Apply brings certificates, secrets and objects of the part in.
