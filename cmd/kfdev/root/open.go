@@ -1,6 +1,7 @@
 package root
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -25,7 +26,7 @@ replaced, prints it with the login where one is needed, and stays until Ctrl-C.`
 					return err
 				}
 				if err := a.result(opened, func(w io.Writer) error { return openText(w, opened) }); err != nil {
-					return err
+					return errors.Join(err, opened.Close())
 				}
 				<-cmd.Context().Done() // that is how a person ends it
 				return opened.Close()
@@ -55,7 +56,7 @@ func newLogs(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withEngine(cmd, func(e *envs.Engine) error {
 				return e.Logs(cmd.Context(), args[0], o, func(l envs.LogLine) error {
-					return a.result(l, func(w io.Writer) error {
+					return a.item(l, func(w io.Writer) error {
 						_, err := fmt.Fprintf(w, "%s/%s  %s\n", l.Pod, l.Container, l.Text)
 						return err
 					})

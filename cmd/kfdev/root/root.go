@@ -104,7 +104,7 @@ file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.`,
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.begin() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
 	cmd.SetIn(a.streams.In)
 	cmd.SetOut(a.streams.Out)
@@ -129,14 +129,18 @@ file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.`,
 	return cmd
 }
 
-// begin reads the global flags, once the command is known.
-func (a *app) begin() (err error) {
+// begin reads the global flags, once the command is known, and refuses flags
+// that exclude each other.
+func (a *app) begin(cmd *cobra.Command) (err error) {
 	a.ran = true
 	if a.format, err = view.ParseFormat(a.output); err != nil {
 		return usage(err, "")
 	}
 	if a.mode, err = console.ParseMode(a.progress); err != nil {
 		return usage(err, "")
+	}
+	if err := cmd.ValidateFlagGroups(); err != nil {
+		return usage(err, cmd.CommandPath()+" --help shows the flags")
 	}
 	return nil
 }
@@ -200,6 +204,12 @@ func (a *app) warn(text string) {
 func (a *app) result(value any, text func(io.Writer) error) error {
 	a.close()
 	return view.Result(a.streams.Out, a.format, value, text)
+}
+
+// item is result for one of many.
+func (a *app) item(value any, text func(io.Writer) error) error {
+	a.close()
+	return view.Item(a.streams.Out, a.format, value, text)
 }
 
 // projectDir returns the folder of the project that the command is about.

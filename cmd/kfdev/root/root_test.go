@@ -107,3 +107,16 @@ func TestVersion(t *testing.T) {
 	require.True(t, strings.HasPrefix(out.String(), "kfdev "))
 	require.Empty(t, errs.String())
 }
+
+func TestACommandLineThatIsWrongEndsInTwo(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{
+		"nonsense", "version extra", "version --nonsense", "version -o toml", "version --progress loud",
+		"open", "lock name", "lock --check --update",
+	} {
+		var out, errs bytes.Buffer
+		require.Equal(t, 2, Run(t.Context(), strings.Fields(args), Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, none), args)
+		require.Contains(t, errs.String(), "error: ", args)
+		require.Empty(t, out.String(), args)
+	}
+}

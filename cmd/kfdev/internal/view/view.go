@@ -55,6 +55,26 @@ func Result(w io.Writer, format Format, value any, text func(io.Writer) error) e
 	}
 }
 
+// Item writes one of many results that come one after the other: JSON on one
+// line, YAML as a document of its own.
+func Item(w io.Writer, format Format, value any, text func(io.Writer) error) error {
+	switch format {
+	case JSON:
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(value)
+	case YAML:
+		data, err := yaml.Marshal(value)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(append([]byte("---\n"), data...))
+		return err
+	default:
+		return text(w)
+	}
+}
+
 func writeJSON(w io.Writer, value any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

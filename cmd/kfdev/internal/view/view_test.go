@@ -32,6 +32,22 @@ func TestResult(t *testing.T) {
 	require.Error(t, view.Result(io.Discard, view.YAML, func() {}, text))
 }
 
+func TestItemsComeOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	text := func(w io.Writer) error { _, err := fmt.Fprintln(w, "a line"); return err }
+	for format, want := range map[view.Format]string{
+		view.Text: "a line\na line\n",
+		view.JSON: "{\"pod\":\"a\",\"text\":\"<\"}\n{\"pod\":\"a\",\"text\":\"<\"}\n",
+		view.YAML: "---\npod: a\ntext: <\n---\npod: a\ntext: <\n",
+	} {
+		var out bytes.Buffer
+		for range 2 {
+			require.NoError(t, view.Item(&out, format, map[string]string{"pod": "a", "text": "<"}, text))
+		}
+		require.Equal(t, want, out.String())
+	}
+}
+
 func problems(n int) error {
 	var all strictyaml.Problems
 	for i := range n {
