@@ -157,7 +157,7 @@ func (r *fakeRemote) Answers(context.Context, []string, time.Duration) error {
 	return r.err
 }
 
-func (r *fakeRemote) Resolve(_ context.Context, name string, _ []v1.Platform) (registry.Resolved, error) {
+func (r *fakeRemote) Resolve(_ context.Context, name string, platforms []v1.Platform) (registry.Resolved, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
@@ -166,6 +166,12 @@ func (r *fakeRemote) Resolve(_ context.Context, name string, _ []v1.Platform) (r
 	got, ok := r.says[name]
 	if !ok {
 		return got, &fault.Error{Op: "resolving", Subject: name, Kind: fault.NotFound, Err: errors.New("there is no such tag")}
+	}
+	one := got.Children[0] // it does for every platform
+	got.Children = nil
+	for _, p := range platforms {
+		one.Platform = p
+		got.Children = append(got.Children, one)
 	}
 	return got, nil
 }

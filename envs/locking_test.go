@@ -226,3 +226,29 @@ func TestAPlatformThatCannotBeBuiltFailsByName(t *testing.T) {
 	require.Zero(t, b.archive.made)
 	require.NoFileExists(t, filepath.Join(b.dir, lock.FileName))
 }
+
+func TestAnotherPlatformIsResolvedAnew(t *testing.T) {
+	t.Parallel()
+	registry := strings.Replace(bothComponents, "origin: source", "origin: registry", 1)
+	b := newBench(t, registry+"platforms: [linux/amd64]\n")
+	b.remote.err = nil
+	b.publishAll(t)
+	_, err := b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	before, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	b.remote.publish(t, "registry.example/extra", "v1", 9)
+	again, err := b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	require.False(t, again.Written, "what is locked stays")
+
+	b.project(t, registry+"platforms: [linux/arm64]\n")
+	_, err = b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	after, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	for i, image := range after.Images {
+		require.Equal(t, "linux/arm64", image.Platforms[0].Platform)
+		require.Equal(t, image.StandsFor == "registry.example/extra:v1", image.Digest != before.Images[i].Digest)
+	}
+}

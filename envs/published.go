@@ -40,7 +40,7 @@ func (l *locker) fromRegistry(ctx context.Context, next *lock.Lock, all []wanted
 
 func (l *locker) resolved(ctx context.Context, w wanted, platforms []v1.Platform) (lock.Image, error) {
 	at := slices.IndexFunc(l.old.Images, func(i lock.Image) bool {
-		return i.Origin == images.FromRegistry && i.StandsFor == w.published && len(i.Platforms) == len(platforms)
+		return i.Origin == images.FromRegistry && i.StandsFor == w.published && isFor(i, platforms)
 	})
 	if at >= 0 && !l.moves(w) {
 		i := l.old.Images[at]
@@ -54,6 +54,13 @@ func (l *locker) resolved(ctx context.Context, w wanted, platforms []v1.Platform
 	i := lockedPublished(got)
 	i.References = w.references
 	return i, nil
+}
+
+// isFor reports whether an image is locked for just these platforms.
+func isFor(i lock.Image, platforms []v1.Platform) bool {
+	return len(i.Platforms) == len(platforms) && !slices.ContainsFunc(platforms, func(p v1.Platform) bool {
+		return !slices.ContainsFunc(i.Platforms, func(c lock.Child) bool { return c.Platform == p.OS+"/"+p.Architecture })
+	})
 }
 
 func lockedPublished(got registry.Resolved) lock.Image {
