@@ -37,12 +37,31 @@ func (e *Engine) Down(ctx context.Context, o DownOptions) (result DownResult, er
 	defer func() { err = errors.Join(err, release()) }()
 	name := e.file.Metadata.Name
 	result.Project = name
-	if !o.Delete {
-		err := e.world.Clusters.Stop(ctx, name)
-		result.Stopped = err == nil
+	if o.Delete {
+		err = e.delete(ctx, name, &result)
 		return result, err
 	}
-	return result, e.delete(ctx, name, &result)
+	got, err := e.world.Clusters.Get(ctx, name)
+	if err == nil {
+		err = e.owns(got, "stopping the cluster", "run `kfdev down` there")
+	}
+	if err == nil {
+		err = e.world.Clusters.Stop(ctx, name)
+	}
+	result.Stopped = err == nil
+	return result, err
+}
+
+// owns refuses a cluster that is another project's. Nobody has signed one that
+// is half made.
+func (e *Engine) owns(got cluster.State, op, hint string) error {
+	if got.Owner == e.file.Dir || got.Phase == cluster.Incomplete {
+		return nil
+	}
+	return &fault.Error{
+		Op: op, Subject: cluster.ContextName(got.Name), Kind: fault.Gate,
+		Hint: hint, Err: fmt.Errorf("it belongs to the project in %s", got.Owner),
+	}
 }
 
 func (e *Engine) delete(ctx context.Context, name string, result *DownResult) error {
@@ -51,12 +70,10 @@ func (e *Engine) delete(ctx context.Context, name string, result *DownResult) er
 	case fault.KindOf(err) == fault.NotFound:
 	case err != nil:
 		return err
-	case got.Owner != e.file.Dir && got.Phase != cluster.Incomplete: // nobody has signed that one
-		return &fault.Error{
-			Op: "deleting the cluster", Subject: got.Name, Kind: fault.Gate,
-			Hint: "run `kfdev down --delete` there", Err: fmt.Errorf("it belongs to the project in %s", got.Owner),
-		}
 	default:
+		if err := e.owns(got, "deleting the cluster", "run `kfdev down --delete` there"); err != nil {
+			return err
+		}
 		if err := e.world.Clusters.Delete(ctx, name); err != nil {
 			return err
 		}

@@ -132,10 +132,16 @@ func TestAClusterOfAnotherFolderIsNotTouched(t *testing.T) {
 	_, err = twin.engine(t).Down(t.Context(), DownOptions{Delete: true})
 	require.Equal(t, fault.Gate, fault.KindOf(err))
 	require.ErrorContains(t, err, b.dir)
+	_, err = twin.engine(t).Down(t.Context(), DownOptions{})
+	require.Equal(t, fault.Gate, fault.KindOf(err))
+	require.ErrorContains(t, err, b.dir)
 	_, err = twin.up(t)
 	require.Equal(t, fault.Drift, fault.KindOf(err))
 	require.ErrorContains(t, err, b.dir)
 	require.Empty(t, b.written())
+	got, err := b.clusters.Get(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Equal(t, cluster.Running, got.Phase)
 	b.isUp(t, "extra", "storage")
 }
 
