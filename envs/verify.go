@@ -48,7 +48,7 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 		return Verification{}, err
 	}
 	defer live.Close()
-	v := Verification{Project: s.file.Metadata.Name, Lock: s.digest.String()}
+	v := Verification{Project: s.file.Metadata.Name, Lock: s.digest.String(), Tests: []Tested{}}
 	var errs []error
 	for _, p := range parts {
 		result, err := e.smoke(ctx, p, live)
@@ -59,7 +59,7 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 		}
 		v.Tests = append(v.Tests, tested)
 		if ctx.Err() != nil {
-			return v, errors.Join(errs...)
+			return v, errors.Join(append(errs, context.Cause(ctx))...)
 		}
 	}
 	pods, err := live.Pods(ctx)
@@ -72,9 +72,10 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 		for _, f := range v.Running.Foreigners {
 			foreign = append(foreign, errors.New(f.String()))
 		}
-		errs = append(errs, &fault.Error{
+		// It comes first, and so decides what the whole is.
+		errs = append([]error{&fault.Error{
 			Op: "comparing what runs with the lock", Subject: s.digest.String(), Kind: fault.Drift, Err: errors.Join(foreign...),
-		})
+		}}, errs...)
 	}
 	v.Took = time.Since(start)
 	return v, errors.Join(errs...)
