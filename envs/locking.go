@@ -83,7 +83,7 @@ func (e *Engine) writeLock(ctx context.Context, o LockOptions) (LockResult, erro
 	if err != nil {
 		return LockResult{}, err
 	}
-	result := LockResult{Origin: next.Origin, Why: l.why, Images: len(next.Images), First: !had, Changes: lock.Diff(old, next)}
+	result := LockResult{Origin: next.Origin, Why: l.why, Images: len(next.Images), First: !had, Changes: append([]lock.Change{}, lock.Diff(old, next)...)}
 	if o.Check {
 		digest, err := lock.Digest(old)
 		result.Digest = digest.String()

@@ -76,9 +76,10 @@ func newImagesVerify(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withEngine(cmd, func(e *envs.Engine) error {
 				verified, err := e.VerifyImages(cmd.Context(), args)
-				if len(verified) == 0 {
+				if err != nil && len(verified) == 0 {
 					return err
 				}
+				verified = append([]source.Verified{}, verified...) // a list, also where there is none
 				if showErr := a.result(verified, func(w io.Writer) error { return verifiedText(w, verified) }); showErr != nil {
 					return showErr
 				}
@@ -89,6 +90,10 @@ func newImagesVerify(a *app) *cobra.Command {
 }
 
 func verifiedText(w io.Writer, all []source.Verified) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "the lock has no image that is built from source")
+		return err
+	}
 	var rows [][]string
 	for _, v := range all {
 		row := []string{"same", v.Name, v.Got.String()}
