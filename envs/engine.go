@@ -87,9 +87,6 @@ func alone(o Options) (*Engine, error) {
 	return e, err
 }
 
-// Project returns the project's file.
-func (e *Engine) Project() *project.File { return e.file }
-
 // Close ends connections and what runs in the background.
 func (e *Engine) Close() error {
 	var errs []error

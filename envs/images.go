@@ -31,9 +31,8 @@ type ListedImage struct {
 	Image     string `json:"image"` // repository@digest
 	Origin    string `json:"origin"`
 	StandsFor string `json:"standsFor,omitempty"`
-	Size      int64  `json:"size"`            // as it travels, bytes
-	Stored    bool   `json:"stored"`          // the store has it whole
-	Holds     string `json:"holds,omitempty"` // the image that holds it, where a node does
+	Size      int64  `json:"size"`   // as it travels, bytes
+	Stored    bool   `json:"stored"` // the store has it whole
 }
 
 // ListImages returns the lock's images, the node's last.

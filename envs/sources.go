@@ -221,11 +221,7 @@ func (e *Engine) lost(ctx context.Context, all []lock.Image) ([]string, error) {
 		if i.Origin != images.FromSource {
 			continue
 		}
-		_, err := images.Walk(ctx, store.NewOrigin(e.store, images.FromSource), i.Ref(), nil)
-		if err == nil {
-			err = e.hasBlobs(ctx, i)
-		}
-		switch {
+		switch err := e.hasBlobs(ctx, i); {
 		case fault.KindOf(err) == fault.NotFound:
 			names = append(names, i.Recipe)
 		case err != nil:

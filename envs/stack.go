@@ -1,7 +1,6 @@
 package envs
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -154,22 +153,4 @@ func unknownValue(c stack.Component, name string) string {
 		return fmt.Sprintf("%s takes no values", c.Name)
 	}
 	return fmt.Sprintf("%s has no value %q; it has %s", c.Name, name, strings.Join(names, ", "))
-}
-
-// Catalog returns the components that a project can name without a folder of
-// its own.
-func (e *Engine) Catalog() ([]stack.Component, error) {
-	names, err := catalog.Names(e.catalog)
-	if err != nil {
-		return nil, err
-	}
-	var (
-		all  []stack.Component
-		errs []error
-	)
-	for _, name := range names {
-		c, err := catalog.Component(e.catalog, name)
-		all, errs = append(all, c), append(errs, err)
-	}
-	return all, errors.Join(errs...)
 }
