@@ -45,7 +45,7 @@ func (b *Builder) Verify(ctx context.Context, pinned Pinned) (_ []Verified, err 
 		}
 		if want.Hex == "" {
 			return nil, &fault.Error{
-				Op: "verifying the image", Subject: p.Name, Kind: fault.NotFound, Hint: "run kfdev images build " + p.Name,
+				Op: "verifying the image", Subject: p.Name, Kind: fault.NotFound, Hint: "run kfdev images build",
 				Err: errors.New("it was never built, so there is nothing to compare with"),
 			}
 		}
