@@ -9,15 +9,19 @@ need() { # need COMMAND PACKAGE: note the package when the command is missing
   command -v "$1" >/dev/null 2>&1 || missing+=("$2")
 }
 
+# Debian 12's own Go is too old to fetch the one that go.mod names.
+command -v go >/dev/null 2>&1 || {
+  echo "setup: go is missing; install Go 1.26 from https://go.dev/dl and run again." >&2
+  exit 4
+}
 missing=()
-need go golang
 need gcc gcc
 need git git
 if ((${#missing[@]})); then
   sudo=(); ((EUID == 0)) || sudo=(sudo)
   echo "setup: installing ${missing[*]}"
   "${sudo[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" libc6-dev
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" libc6-dev
 fi
 
 for tool in python3 node npm; do
