@@ -8,6 +8,7 @@ LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup generate build up down test unit integration e2e lint fmt docs reproduce fuzz bench clean
 
 help: ## Show this list
@@ -26,6 +27,7 @@ up: setup build ## The main job: a project in $(PROJECT), its lock, its cluster,
 	@test -e $(PROJECT)/kfdev.yaml || $(BIN) init $(PROJECT)
 	$(BIN) up --project $(PROJECT)
 	$(BIN) verify --project $(PROJECT)
+	$(BIN) status --project $(PROJECT)
 
 down: ## Delete the cluster that make up made
 	$(BIN) down --delete --project $(PROJECT)

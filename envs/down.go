@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/envs/state"
 	"github.com/kfdev/kfdev/internal/fault"
 )
@@ -53,15 +57,25 @@ func (e *Engine) Down(ctx context.Context, o DownOptions) (result DownResult, er
 }
 
 // owns refuses a cluster that is another project's. Nobody has signed one that
-// is half made.
+// is half made, and one whose project has left its folder was moved here.
 func (e *Engine) owns(got cluster.State, op, hint string) error {
-	if got.Owner == e.file.Dir || got.Phase == cluster.Incomplete {
+	if e.ours(got.Owner) || got.Phase == cluster.Incomplete {
 		return nil
 	}
 	return &fault.Error{
 		Op: op, Subject: cluster.ContextName(got.Name), Kind: fault.Gate,
 		Hint: hint, Err: fmt.Errorf("it belongs to the project in %s", got.Owner),
 	}
+}
+
+// ours reports whether a cluster with the owner, a project's folder, is this
+// project's: it has this folder, or there is no project in it any more.
+func (e *Engine) ours(owner string) bool {
+	if owner == e.file.Dir {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(owner, project.FileName))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func (e *Engine) delete(ctx context.Context, name string, result *DownResult) error {

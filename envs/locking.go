@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -240,9 +239,9 @@ func (l *locker) decideOrigin(ctx context.Context, all []wanted) (images.OriginK
 	case l.had && l.old.Origin != "" && !l.options.UpdateAll:
 		return l.old.Origin, "as the lock decided before", nil
 	}
-	repositories := []string{publishedNode[:strings.LastIndex(publishedNode, ":")]}
+	repositories := []string{repositoryOf(publishedNode)}
 	for _, w := range all {
-		repositories = append(repositories, w.published[:strings.LastIndex(w.published, ":")])
+		repositories = append(repositories, repositoryOf(w.published))
 	}
 	task := progress.Start(l.sink, "lock/origin", "asking the registries whether they answer", 0, progress.None)
 	err := l.remote.Answers(ctx, repositories, registryPatience)
@@ -256,6 +255,15 @@ func (l *locker) decideOrigin(ctx context.Context, all []wanted) (images.OriginK
 	}
 	task.Finish("no registry answers: images are built from source")
 	return images.FromSource, "not every registry answered within " + registryPatience.String(), nil
+}
+
+// repositoryOf is a full name without its tag and digest.
+func repositoryOf(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name // the registry's client says what is wrong with it
+	}
+	return reference.TrimNamed(named).Name()
 }
 
 // lockedComponent records a component with every image by digest.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/envs/plan"
+	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
@@ -35,13 +36,18 @@ type UpResult struct {
 	Took     time.Duration  `json:"took"` // nanoseconds
 }
 
-// PlanUp says what Up would do, and changes nothing.
+// PlanUp says what Up would do, and changes nothing. Without a lock, that is to
+// lock; what follows depends on what that comes to.
 func (e *Engine) PlanUp(ctx context.Context, o UpOptions) ([]plan.Item, error) {
 	s, err := e.settled(ctx)
+	if fault.KindOf(err) == fault.NotFound && !o.Locked {
+		work := plan.Todo("write kfdev.lock, which is not there, and build what no registry serves; the rest follows from it")
+		return []plan.Item{{ID: "lock", Title: "Lock", Work: work}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	run := &upRun{Engine: e, settled: s, options: o}
+	run := &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir}
 	defer run.close()
 	return plan.Observe(ctx, run.steps())
 }
@@ -64,7 +70,7 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	if err != nil {
 		return result, err
 	}
-	run := &upRun{Engine: e, settled: s, options: o}
+	run := &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir}
 	defer run.close()
 	steps := run.steps()
 	items, err := plan.Observe(ctx, steps)
@@ -122,6 +128,7 @@ type upRun struct {
 	settled settled
 	options UpOptions
 
+	owner    string // of the cluster: the folder that the project was in when it was made
 	registry endpoint
 	cluster  cluster.State
 	live     live

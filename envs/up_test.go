@@ -3,6 +3,8 @@ package envs
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -220,14 +222,40 @@ func TestALockThatIsCutOffIsTakenUpAgain(t *testing.T) {
 	}
 }
 
+func TestAProjectWhoseFolderWasMovedKeepsItsCluster(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	before, err := b.clusters.Get(t.Context(), "demo")
+	require.NoError(t, err)
+
+	moved := filepath.Join(filepath.Dir(b.dir), "elsewhere")
+	require.NoError(t, os.Rename(b.dir, moved))
+	b.dir = moved
+	_, err = b.engine(t).Up(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	after, err := b.clusters.Get(t.Context(), "demo")
+	require.NoError(t, err)
+	require.Equal(t, before.Nodes, after.Nodes)
+	_, err = b.engine(t).Down(t.Context(), DownOptions{Delete: true})
+	require.NoError(t, err)
+	_, err = b.clusters.Get(t.Context(), "demo")
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+}
+
 func TestADryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bothComponents)
-	_, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
-	require.Equal(t, fault.NotFound, fault.KindOf(err), "without a lock there is no plan")
+	_, err := b.engine(t).PlanUp(t.Context(), UpOptions{Locked: true})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	require.Len(t, items, 1, "without a lock, the plan is to lock")
+	require.Equal(t, "lock", items[0].ID)
 	_, err = b.lock(t, LockOptions{})
 	require.NoError(t, err)
-	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
 	require.NoError(t, err)
 	require.Empty(t, b.written())
 	require.Empty(t, b.clusters.Calls())

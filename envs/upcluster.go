@@ -79,7 +79,7 @@ func sameImage(node lock.Node, img docker.Image) error {
 func (r *upRun) spec(image cluster.NodeImage) cluster.Spec {
 	kind := r.settled.file.Environments.Dev.Cluster.Kind
 	return cluster.Spec{
-		Name: r.settled.file.Metadata.Name, Owner: r.settled.file.Dir, Image: image, Nodes: kind.Nodes, Ports: portsOf(kind),
+		Name: r.settled.file.Metadata.Name, Owner: r.owner, Image: image, Nodes: kind.Nodes, Ports: portsOf(kind),
 		Mirror: cluster.Mirror{URL: r.world.Registry(nil).NodeURL(), CA: r.proxyCA},
 	}
 }
@@ -102,6 +102,9 @@ func (r *upRun) observeCluster(ctx context.Context) (plan.Work, error) {
 		return plan.Work{}, err
 	case got.Phase == cluster.Incomplete:
 		return plan.Todo("finish making %s", cluster.ContextName(name)), nil
+	}
+	if r.ours(got.Owner) {
+		r.owner = got.Owner // also after the project's folder was moved
 	}
 	image, err := r.nodeImage(ctx)
 	if fault.KindOf(err) == fault.NotFound {

@@ -33,10 +33,13 @@ kfdev.yaml is removed. Where kfdev.lock is not this project's, it is locked firs
 					return a.result(items, func(w io.Writer) error { return planText(w, items) })
 				}
 				result, err := e.Up(cmd.Context(), o)
-				if err != nil {
+				if err != nil && len(result.Steps) == 0 {
 					return err
 				}
-				return a.result(result, func(w io.Writer) error { return upText(w, result) })
+				if showErr := a.result(result, func(w io.Writer) error { return upText(w, result, err) }); showErr != nil {
+					return showErr
+				}
+				return err
 			})
 		},
 	}
@@ -60,13 +63,16 @@ func planText(w io.Writer, items []plan.Item) error {
 	return table(w, "", rows)
 }
 
-func upText(w io.Writer, r envs.UpResult) error {
+func upText(w io.Writer, r envs.UpResult, failed error) error {
 	var rows [][]string
 	for _, s := range r.Steps {
 		rows = append(rows, []string{string(s.State), s.Title, s.Text, took(s.Took)})
 	}
 	if err := table(w, "", rows); err != nil {
 		return err
+	}
+	if failed != nil {
+		return nil // the error says the rest
 	}
 	said := "nothing changed"
 	if r.Changed {
