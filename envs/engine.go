@@ -52,7 +52,6 @@ type Engine struct {
 	remote   published
 	world    world
 	closings []func() error
-	proxyCA  []byte
 }
 
 // New reads the project and returns an engine for it. The caller closes it.
@@ -83,8 +82,7 @@ func alone(o Options) (*Engine, error) {
 		catalog: stackcatalog.Files(), recipes: imagecatalog.Files(),
 		renders: render.Folder(filepath.Join(o.Dirs.Cache, "rendered")),
 	}
-	e.proxyCA, err = proxyCA(o.Getenv)
-	return e, err
+	return e, nil
 }
 
 // Close ends connections and what runs in the background.

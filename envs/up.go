@@ -47,7 +47,10 @@ func (e *Engine) PlanUp(ctx context.Context, o UpOptions) ([]plan.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir}
+	run, err := newUpRun(e, s, o)
+	if err != nil {
+		return nil, err
+	}
 	defer run.close()
 	return plan.Observe(ctx, run.steps())
 }
@@ -70,7 +73,10 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	if err != nil {
 		return result, err
 	}
-	run := &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir}
+	run, err := newUpRun(e, s, o)
+	if err != nil {
+		return result, err
+	}
 	defer run.close()
 	steps := run.steps()
 	items, err := plan.Observe(ctx, steps)
@@ -128,10 +134,16 @@ type upRun struct {
 	settled settled
 	options UpOptions
 
+	proxyCA  []byte // that nodes trust, beside the system's
 	owner    string // of the cluster: the folder that the project was in when it was made
 	registry endpoint
 	cluster  cluster.State
 	live     live
+}
+
+func newUpRun(e *Engine, s settled, o UpOptions) (*upRun, error) {
+	ca, err := proxyCA(e.getenv)
+	return &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca}, err
 }
 
 func (r *upRun) close() {
