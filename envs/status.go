@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/kfdev/kfdev/cluster"
+	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -27,7 +28,8 @@ type Status struct {
 	Cluster    cluster.Phase     `json:"cluster"` // empty: there is none
 	Server     string            `json:"server,omitempty"`
 	Kubernetes string            `json:"kubernetes"`
-	Lock       string            `json:"lock"` // digest
+	Lock       string            `json:"lock"`            // digest
+	Stale      string            `json:"stale,omitempty"` // why the lock is not this project's any more
 	Origin     string            `json:"origin"`
 	Registry   string            `json:"registry,omitempty"` // address on this machine
 	Memory     int64             `json:"memory,omitempty"`   // working set of the nodes, bytes
@@ -62,11 +64,12 @@ func (s Status) Ready() bool {
 
 // Status looks at what runs. It changes nothing.
 func (e *Engine) Status(ctx context.Context) (Status, error) {
-	s, err := e.settled(ctx)
+	s, stale, err := e.settledOrStale(ctx)
 	if err != nil {
 		return Status{}, err
 	}
 	out := Status{
+		Stale:   stale,
 		Project: s.file.Metadata.Name, Context: cluster.ContextName(s.file.Metadata.Name),
 		Kubernetes: s.lock.Kubernetes, Lock: s.digest.String(), Origin: string(s.lock.Origin),
 	}
@@ -100,6 +103,22 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 		out.Components = append(out.Components, c)
 	}
 	return out, nil
+}
+
+// settledOrStale is settled for a look: a lock of an older kfdev.yaml will do,
+// and what makes it stale is returned.
+func (e *Engine) settledOrStale(ctx context.Context) (s settled, stale string, err error) {
+	s, err = e.settled(ctx)
+	if fault.KindOf(err) != fault.Drift {
+		return s, "", err
+	}
+	stale = err.Error()
+	written, err := e.asWritten()
+	if err != nil {
+		return s, "", err
+	}
+	written.lock, written.digest, err = lock.Load(e.file.Dir)
+	return written, stale, err
 }
 
 // starting is the status of a cluster whose API does not answer yet.

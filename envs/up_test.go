@@ -244,6 +244,18 @@ func TestAProjectWhoseFolderWasMovedKeepsItsCluster(t *testing.T) {
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 }
 
+func TestStatusLooksAlsoWithAStaleLock(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	b.project(t, strings.Replace(bothComponents, "enabled: true", "enabled: false", 1))
+	status, err := b.engine(t).Status(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, status.Stale)
+	require.Equal(t, cluster.Running, status.Cluster)
+}
+
 func TestADryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bothComponents)

@@ -43,6 +43,9 @@ func statusText(w io.Writer, s envs.Status) error {
 		{"project", s.Project}, {"lock", s.Lock}, {"origin", s.Origin},
 		{"cluster", fmt.Sprintf("%s, %s, Kubernetes %s", s.Context, phase, s.Kubernetes)},
 	}
+	if s.Stale != "" {
+		rows = append(rows, []string{"", s.Stale + "; `kfdev up` locks first"})
+	}
 	if s.Registry != "" {
 		rows = append(rows, []string{"registry", s.Registry})
 	}
