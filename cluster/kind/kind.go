@@ -249,11 +249,34 @@ func (p *Provider) Stop(ctx context.Context, name string) (err error) {
 	defer func() { task.End(err) }()
 	slices.Reverse(containers)
 	for _, c := range containers {
+		p.quiesce(ctx, c)
 		if err := p.docker.Stop(ctx, c.ID, stopPatience); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// quiescence is how long a node may take to come to rest, and the command that
+// brings it there: the kubelet starts nothing any more, and what runc was
+// starting has started.
+const (
+	quiescence = 10 * time.Second
+	quiesce    = `systemctl stop kubelet; n=0; while [ $n -lt 50 ] && grep -qs '^runc' /proc/[0-9]*/comm; do n=$((n+1)); sleep 0.1; done`
+)
+
+// quiesce lets a running node come to rest before it is stopped or removed. On
+// cgroup v1, runc freezes a container for a moment while it makes it; a node
+// that is shut down in that moment has a frozen process that nothing can kill
+// any more, and its container never ends. A node that can't be asked (it has
+// no kubelet yet) has nothing to wait for.
+func (p *Provider) quiesce(ctx context.Context, c docker.Container) {
+	if !c.Running {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, quiescence)
+	defer cancel()
+	_, _ = p.docker.Exec(ctx, c.ID, "sh", "-c", quiesce)
 }
 
 // Delete removes the cluster's nodes with their volumes.
@@ -270,6 +293,7 @@ func (p *Provider) Delete(ctx context.Context, name string) (err error) {
 func (p *Provider) remove(ctx context.Context, containers []docker.Container) error {
 	var problems []error
 	for _, c := range containers {
+		p.quiesce(ctx, c)
 		problems = append(problems, p.docker.Remove(ctx, c.ID))
 	}
 	// What a node that was given another port has beside its container.
