@@ -75,6 +75,13 @@ type Update struct {
 	// Content is the file's, where it is small and the batch is; it spares a
 	// Fetch. Nil means that it was not sent along.
 	Content []byte
+	// Ignored is true where the path is not gone but has come under an ignore
+	// rule: it is to be forgotten, and nothing is to be deleted for it.
+	Ignored bool
+	// Seq is the endpoint's count of what it has come to know, over Next, Apply
+	// and Undo alike. Of two things said of one path, the one with the higher
+	// number is true now: the two may overtake each other on their way.
+	Seq uint64
 }
 
 // Outcome is what became of a change.
@@ -83,6 +90,7 @@ type Outcome struct {
 	Now   tree.Entry // what is at the path after; known only where Done or Err is ErrChanged
 	Err   error      // why it was not done: ErrChanged, ErrRefused, or of the file system
 	Batch string     // the name under which Undo knows it, where it took something away
+	Seq   uint64     // as in Update
 }
 
 // Info is what a folder is.
