@@ -7,6 +7,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/kfdev/kfdev/sync/chunk"
 	"github.com/kfdev/kfdev/sync/tree"
@@ -38,6 +39,10 @@ type Endpoint interface {
 	// it did as Next would, and an empty list when there is nothing to undo. The
 	// name of the batch that is undone is returned too.
 	Undo(ctx context.Context) (batch string, done []Update, err error)
+	// Sync makes durable what Apply and Undo have done: after it, not even a
+	// power cut undoes it. It may be called beside everything else, and what
+	// changes meanwhile does not wait for it.
+	Sync(ctx context.Context) error
 	// Close ends watching and lets go of the folder.
 	Close() error
 }
@@ -78,6 +83,9 @@ type Update struct {
 	// Ignored is true where the path is not gone but has come under an ignore
 	// rule: it is to be forgotten, and nothing is to be deleted for it.
 	Ignored bool
+	// Age is the time from the file system's report of the first change of the
+	// batch to the moment the endpoint said it.
+	Age time.Duration
 	// Seq is the endpoint's count of what it has come to know, over Next, Apply
 	// and Undo alike. Of two things said of one path, the one with the higher
 	// number is true now: the two may overtake each other on their way.
