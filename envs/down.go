@@ -107,8 +107,14 @@ func (e *Engine) delete(ctx context.Context, name string, result *DownResult) er
 }
 
 // deleteRegistry removes the local registry when no other project of this user
-// has a cluster that pulls from it.
-func (e *Engine) deleteRegistry(ctx context.Context, result *DownResult) error {
+// has a cluster that pulls from it, or is about to have one: nobody claims it
+// between the look and the removal.
+func (e *Engine) deleteRegistry(ctx context.Context, result *DownResult) (err error) {
+	release, err := state.AcquireShared(ctx, e.dirs.State, e.command, e.sink)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	others, err := state.List(e.dirs.State)
 	if err != nil {
 		return err

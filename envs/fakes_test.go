@@ -86,7 +86,8 @@ type outside struct {
 	current  string
 	stacks   map[string]map[string]*fakeSet // node's id → component
 	pods     []corev1.Pod
-	starting bool // the cluster's API does not answer yet
+	starting bool   // the cluster's API does not answer yet
+	removing func() // called before the registry goes
 }
 
 type fakeSet struct {
@@ -204,6 +205,9 @@ func (r fakeRegistry) Connect(context.Context) error {
 }
 
 func (r fakeRegistry) Remove(context.Context) error {
+	if r.removing != nil {
+		r.removing()
+	}
 	return r.write("remove the registry", func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/envs/plan"
+	"github.com/kfdev/kfdev/envs/state"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -84,7 +85,7 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 		return result, err
 	}
 	if e.announce(items) {
-		if err := e.claim(); err != nil {
+		if err := e.claim(ctx); err != nil {
 			return result, err
 		}
 		result.Steps, err = plan.Run(ctx, steps, e.sink)
@@ -99,8 +100,14 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 }
 
 // claim records, before anything is made, that the project has a cluster here:
-// what other projects of this user share with it then stays.
-func (e *Engine) claim() error {
+// what other projects of this user share with it then stays. The steps after it
+// look again, so that what another project took away just before is made anew.
+func (e *Engine) claim(ctx context.Context) (err error) {
+	release, err := state.AcquireShared(ctx, e.dirs.State, e.command, e.sink)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	r, err := e.records.Load()
 	if err != nil || r.Cluster.Name != "" {
 		return err

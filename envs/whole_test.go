@@ -120,6 +120,35 @@ func TestDownDeleteLeavesOtherProjectsThings(t *testing.T) {
 	require.Contains(t, down.Deleted, "the local registry with its content")
 }
 
+// A project's last down and another's first up meet: the one has looked and
+// seen nobody else, and now removes the registry that the other has seen.
+func TestTheRegistryIsNotTakenFromAFirstUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	other := *b
+	other.dir = t.TempDir()
+	other.project(t, strings.Replace(bothComponents, "name: demo", "name: other", 1))
+	_, err = other.lock(t, LockOptions{})
+	require.NoError(t, err)
+	first, ended := other.engine(t), make(chan error, 1)
+	b.clusters.Inside = func(string) error { return errBroken } // it has the registry by then
+	b.removing = func() {
+		go func() {
+			_, err := first.Up(context.Background(), UpOptions{})
+			ended <- err
+		}()
+		require.Eventually(t, func() bool {
+			return len(ended) == 1 || strings.Contains(b.said(), "waiting for \"kfdev test\"")
+		}, waitLimit, waitTick)
+	}
+	_, err = b.engine(t).Down(t.Context(), DownOptions{Delete: true})
+	require.NoError(t, err)
+	require.ErrorIs(t, <-ended, errBroken)
+	require.True(t, b.registry.Running, "it was made again for the other project")
+}
+
 func TestAClusterOfAnotherFolderIsNotTouched(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bothComponents)

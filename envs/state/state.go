@@ -7,7 +7,6 @@ package state
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +17,6 @@ import (
 
 	"github.com/kfdev/kfdev/internal/atomicfile"
 	"github.com/kfdev/kfdev/internal/fault"
-	"github.com/kfdev/kfdev/internal/filelock"
-	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // Version is the version of the record's form that this kfdev writes. An older
@@ -37,7 +34,6 @@ type Record struct {
 	Registry   Registry    `json:"registry,omitzero"`
 	Lock       string      `json:"lock,omitempty"` // digest of the lock that was last brought up whole
 	Components []Component `json:"components,omitempty"`
-	Steps      []Step      `json:"steps,omitempty"` // done, in the order they were done in
 	Updated    time.Time   `json:"updated"`
 }
 
@@ -59,13 +55,6 @@ type Registry struct {
 type Component struct {
 	Name     string `json:"name"`
 	Rendered string `json:"rendered"` // hash of its manifests
-}
-
-// Step is a step of a plan that was done.
-type Step struct {
-	ID     string    `json:"id"`
-	Digest string    `json:"digest,omitempty"` // of what the step was given
-	Done   time.Time `json:"done"`
 }
 
 // Store keeps one project's record.
@@ -178,34 +167,6 @@ func (s *Store) Forget() error {
 		return &fault.Error{Op: "forgetting the project's state", Subject: s.dir, Err: err}
 	}
 	return nil
-}
-
-const lockName = "lock"
-
-// Acquire makes this process the one that changes the project on this machine,
-// until release is called. Where another does, it waits, and says for whom, if
-// wait is true; else the error is a fault of kind Preflight that names it.
-func (s *Store) Acquire(ctx context.Context, command string, wait bool, sink progress.Sink) (release func() error, err error) {
-	path := filepath.Join(s.dir, lockName)
-	var lock *filelock.Lock
-	if wait {
-		lock, err = filelock.Acquire(ctx, path, command, func(h filelock.Holder) {
-			progress.Say(sink, fmt.Sprintf("waiting for %s, which works on the project %s", h, s.project))
-		})
-	} else {
-		lock, err = filelock.TryAcquire(path, command)
-	}
-	var held *filelock.HeldError
-	switch {
-	case err == nil:
-		return lock.Release, nil
-	case ctx.Err() != nil:
-		return nil, &fault.Error{Op: "waiting for the project", Subject: s.project, Kind: fault.Canceled, Err: err}
-	case errors.As(err, &held):
-		return nil, &fault.Error{Op: "locking the project", Subject: s.project, Kind: fault.Preflight, Err: err,
-			Hint: "wait until it is done, or run the command with --wait"}
-	}
-	return nil, &fault.Error{Op: "locking the project", Subject: s.project, Err: err}
 }
 
 // List returns every project's record below the user's state folder, by name.

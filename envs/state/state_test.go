@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -23,7 +22,6 @@ func full() state.Record {
 		Registry:   state.Registry{Container: "kfdev-registry", Port: 5000},
 		Lock:       "sha256:1",
 		Components: []state.Component{{Name: "storage", Rendered: "sha256:2"}},
-		Steps:      []state.Step{{ID: "cluster", Digest: "sha256:3", Done: time.Unix(1, 0).UTC()}},
 	}
 }
 
@@ -124,6 +122,30 @@ func TestOneAtATime(t *testing.T) {
 	require.NoError(t, s.Forget())
 	_, err = s.Acquire(t.Context(), "kfdev up", false, progress.Discard)
 	require.Error(t, err, "forgetting does not give the lock away")
+	require.NoError(t, release())
+}
+
+func TestWhatProjectsShareIsOnesAtATime(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	release, err := state.AcquireShared(t.Context(), root, "kfdev down", progress.Discard)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	waits := make(chan progress.Event, 10)
+	done := make(chan error)
+	go func() {
+		_, err := state.AcquireShared(ctx, root, "kfdev up", sinkOf(waits))
+		done <- err
+	}()
+	require.Contains(t, (<-waits).Text, `waiting for "kfdev down"`)
+	cancel()
+	require.Equal(t, fault.Canceled, fault.KindOf(<-done))
+	require.NoError(t, release())
+	all, err := state.List(root)
+	require.NoError(t, err)
+	require.Empty(t, all, "the lock is no project")
+	release, err = state.AcquireShared(t.Context(), root, "kfdev up", progress.Discard)
+	require.NoError(t, err)
 	require.NoError(t, release())
 }
 
