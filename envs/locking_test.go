@@ -140,6 +140,53 @@ func TestCheckSaysInWhatTheLockWouldChangeAndWritesNothing(t *testing.T) {
 	require.Equal(t, string(before), string(after))
 }
 
+// A catalog may move to another published tag, or have the node hold an image
+// under another name, while what is built stays the same.
+func TestCheckTellsWhatMovesBesideTheDigests(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(b *bench)
+		told   string
+	}{
+		"a published tag": {func(b *bench) {
+			for _, file := range []string{"extra/component.yaml", "extra/all.yaml"} {
+				b.catalog[file].Data = []byte(strings.ReplaceAll(string(b.catalog[file].Data), "extra:v1", "extra:v2"))
+			}
+		}, "image kfdev.internal/extra stands for"},
+		"the name of a held image": {func(b *bench) {
+			b.recipes["node/recipe.yaml"].Data = []byte(strings.ReplaceAll(string(b.recipes["node/recipe.yaml"].Data), "pause:1", "pause:2"))
+		}, "node image kfdev.internal/node holds kfdev.internal/pause:2"},
+		"what the node stands for": {func(b *bench) {
+			b.recipes["node/recipe.yaml"].Data = append(b.recipes["node/recipe.yaml"].Data, "standsFor: registry.example/node:v1\n"...)
+		}, "node image kfdev.internal/node stands for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, bothComponents)
+			_, err := b.lock(t, LockOptions{})
+			require.NoError(t, err)
+			tc.change(b)
+			got, err := b.lock(t, LockOptions{Check: true})
+			require.Equal(t, fault.Drift, fault.KindOf(err))
+			require.Contains(t, facts(got), tc.told)
+			written, err := b.lock(t, LockOptions{})
+			require.NoError(t, err)
+			require.Subset(t, facts(written), facts(got), "the lock then changes in what was told")
+			_, err = b.lock(t, LockOptions{Check: true})
+			require.NoError(t, err)
+		})
+	}
+}
+
+// facts are what a lock changes in.
+func facts(r LockResult) []string {
+	var all []string
+	for _, c := range r.Changes {
+		all = append(all, c.Subject+" "+c.Fact)
+	}
+	return all
+}
+
 func TestALockThatWasEditedByHandIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bothComponents)

@@ -7,13 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/images"
-	"github.com/kfdev/kfdev/images/archive"
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/source"
-	"github.com/kfdev/kfdev/images/store"
-	"github.com/kfdev/kfdev/internal/docker"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -63,13 +62,9 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 	}
 	node := byName[nodeRecipe]
 	next.Node = lock.Node{Image: lockedSource(node, nil), Config: node.Config, DiffIDs: node.DiffIDs}
-	for _, layer := range node.Layers {
-		for _, in := range layer {
-			if in.Kind == source.KindImage {
-				next.Node.Holds = append(next.Node.Holds, lock.Held{Name: in.Version, Digest: byName[in.Name].Ref.Digest, Config: byName[in.Name].Config, Recipe: in.Name})
-			}
-		}
-	}
+	next.Node.Holds = holds(node.Layers, func(recipe string) (digest, config v1.Hash) {
+		return byName[recipe].Ref.Digest, byName[recipe].Config
+	})
 	return nil
 }
 
@@ -118,9 +113,9 @@ func buildable(platforms []string, all []wanted) error {
 
 // assume fills the lock as a build would, for a check that builds nothing: an
 // image of which nothing has changed comes to the same digest. One that has
-// changed keeps its old digest here; what it is made of tells.
+// changed keeps its old digest here; what it is made of tells. What is written
+// beside digests is the catalog's.
 func (l *locker) assume(next *lock.Lock, pinned source.Pinned, all []wanted) error {
-	next.Node = l.old.Node
 	for _, p := range pinned.Images {
 		layers := p.Layers
 		if old, ok := l.old.Recipe(p.Name); ok {
@@ -128,6 +123,7 @@ func (l *locker) assume(next *lock.Lock, pinned source.Pinned, all []wanted) err
 		}
 		next.Recipes = append(next.Recipes, lock.Recipe{Name: p.Name, Digest: p.Recipe, Layers: layers})
 	}
+	next.Node = l.assumedNode(pinned)
 	var added []string
 	for _, w := range all {
 		i, ok := l.old.Image(source.Repository(w.recipe))
@@ -138,7 +134,7 @@ func (l *locker) assume(next *lock.Lock, pinned source.Pinned, all []wanted) err
 		if slices.ContainsFunc(next.Images, func(have lock.Image) bool { return have.Repository == i.Repository }) {
 			continue
 		}
-		i.References = referencesTo(w.recipe, all)
+		i.StandsFor, i.References = standsFor(w.recipe, "", all), referencesTo(w.recipe, all)
 		next.Images = append(next.Images, i)
 	}
 	if len(added) > 0 {
@@ -148,6 +144,37 @@ func (l *locker) assume(next *lock.Lock, pinned source.Pinned, all []wanted) err
 		}
 	}
 	return nil
+}
+
+// assumedNode is the node image with what its recipe says of it now: what it
+// stands for, and which images it holds under which names.
+func (l *locker) assumedNode(pinned source.Pinned) lock.Node {
+	node := l.old.Node
+	now, _ := pinned.Image(nodeRecipe)
+	node.Image.StandsFor = now.StandsFor
+	node.Holds = holds(now.Layers, func(recipe string) (digest, config v1.Hash) {
+		at := slices.IndexFunc(l.old.Node.Holds, func(h lock.Held) bool { return h.Recipe == recipe })
+		if at < 0 {
+			return digest, config
+		}
+		return l.old.Node.Holds[at].Digest, l.old.Node.Holds[at].Config
+	})
+	return node
+}
+
+// holds are the images in a node image's layers, of which built tells what
+// each recipe came to.
+func holds(layers [][]recipe.Input, built func(recipe string) (digest, config v1.Hash)) []lock.Held {
+	var all []lock.Held
+	for _, layer := range layers {
+		for _, in := range layer {
+			if in.Kind == source.KindImage {
+				digest, config := built(in.Name)
+				all = append(all, lock.Held{Name: in.Version, Digest: digest, Config: config, Recipe: in.Name})
+			}
+		}
+	}
+	return all
 }
 
 // withHashes fills in the hashes of images that a build finds out.
@@ -173,18 +200,23 @@ func withHashes(layers, old [][]recipe.Input) [][]recipe.Input {
 }
 
 func lockedSource(i source.Image, all []wanted) lock.Image {
-	locked := lock.Image{
+	return lock.Image{
 		Repository: i.Ref.Repository, Digest: i.Ref.Digest, MediaType: string(i.MediaType), Size: i.Size,
-		Origin: images.FromSource, StandsFor: i.StandsFor, Recipe: i.Name,
+		Origin: images.FromSource, StandsFor: standsFor(i.Name, i.StandsFor, all), Recipe: i.Name,
 		Platforms:  []lock.Child{{Platform: sourcePlatform, Digest: i.Ref.Digest, Size: i.Size}},
 		References: referencesTo(i.Name, all),
 	}
+}
+
+// standsFor is the published image that a recipe's takes the place of: the one
+// that the stack names, or else what the recipe says.
+func standsFor(recipe, says string, all []wanted) string {
 	for _, w := range all {
-		if w.recipe == i.Name {
-			locked.StandsFor = w.published
+		if w.recipe == recipe {
+			says = w.published
 		}
 	}
-	return locked
+	return says
 }
 
 func referencesTo(recipe string, all []wanted) []lock.Reference {
@@ -211,120 +243,4 @@ func (l *locker) toolchain(names []string) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// lost names the recipes of images that must be built again, since the store
-// no longer has what they came to.
-func (e *Engine) lost(ctx context.Context, all []lock.Image) ([]string, error) {
-	var names []string
-	for _, i := range all {
-		if i.Origin != images.FromSource {
-			continue
-		}
-		switch err := e.hasBlobs(ctx, i); {
-		case fault.KindOf(err) == fault.NotFound:
-			names = append(names, i.Recipe)
-		case err != nil:
-			return nil, err
-		}
-	}
-	return names, nil
-}
-
-// hasBlobs reports, as a fault of kind NotFound, a blob that the store lacks.
-func (e *Engine) hasBlobs(ctx context.Context, i lock.Image) error {
-	origin := store.NewOrigin(e.store, images.FromSource)
-	closure, err := images.Walk(ctx, origin, i.Ref(), nil)
-	if err != nil {
-		return err
-	}
-	for _, desc := range closure.Blobs {
-		has, err := origin.Has(ctx, i.Repository, desc)
-		if err != nil {
-			return err
-		}
-		if !has {
-			return &fault.Error{Op: "looking into the store", Subject: desc.Digest.String(), Kind: fault.NotFound, Err: errors.New("it is not there")}
-		}
-	}
-	return nil
-}
-
-// origin returns where the images of the lock come from, with everything there
-// that can be built.
-func (e *Engine) origin(ctx context.Context, l lock.Lock, all []lock.Image) (images.Origin, error) {
-	if l.Origin == images.FromRegistry {
-		return e.remote, nil
-	}
-	lost, err := e.lost(ctx, all)
-	if err != nil {
-		return nil, err
-	}
-	if len(lost) > 0 {
-		if _, err := e.builder.Build(ctx, pinnedOf(l, lost)); err != nil {
-			return nil, err
-		}
-	}
-	return store.NewOrigin(e.store, images.FromSource), nil
-}
-
-// pinnedOf returns what the lock says of the named recipes and of those whose
-// images they hold, in the order they are built in.
-func pinnedOf(l lock.Lock, names []string) source.Pinned {
-	var pinned source.Pinned
-	var add func(name string)
-	add = func(name string) {
-		r, ok := l.Recipe(name)
-		if _, have := pinned.Image(name); !ok || have {
-			return
-		}
-		for _, layer := range r.Layers {
-			for _, in := range layer {
-				if in.Kind == source.KindImage {
-					add(in.Name)
-				}
-			}
-		}
-		image := source.PinnedImage{Name: name, Recipe: r.Digest, Layers: r.Layers}
-		for _, i := range append(slices.Clone(l.Images), l.Node.Image) {
-			if i.Recipe == name {
-				image.Digest, image.StandsFor = i.Digest, i.StandsFor
-			}
-		}
-		for _, held := range l.Node.Holds {
-			if held.Recipe == name {
-				image.Digest = held.Digest
-			}
-		}
-		pinned.Images = append(pinned.Images, image)
-	}
-	for _, name := range names {
-		add(name)
-	}
-	return pinned
-}
-
-// nodeArchive is the lock's node image, ready to be loaded.
-func (e *Engine) nodeArchive(ctx context.Context, l lock.Lock) (docker.Archive, error) {
-	origin, err := e.origin(ctx, l, []lock.Image{l.Node.Image})
-	if err != nil {
-		return docker.Archive{}, err
-	}
-	return archive.Of(ctx, origin, l.Node.Image.Ref(), e.sink)
-}
-
-// registryRecipe is the recipe of the local registry's own image: this program.
-const registryRecipe = "registry"
-
-// registryImage is the local registry's image, made from the program that runs.
-func (e *Engine) registryImage(ctx context.Context) (docker.Archive, error) {
-	pinned, err := e.builder.Pin(ctx, []string{registryRecipe}, source.Pinned{})
-	if err != nil {
-		return docker.Archive{}, err
-	}
-	built, err := e.builder.Build(ctx, pinned)
-	if err != nil {
-		return docker.Archive{}, err
-	}
-	return archive.Of(ctx, store.NewOrigin(e.store, images.FromSource), built[len(built)-1].Ref, e.sink)
 }
