@@ -190,9 +190,10 @@ func TestAPinnedVersionThatVanishedIsNamedWithTheWaysOut(t *testing.T) {
 		require.Error(t, err, name)
 		require.Equal(t, fault.NotFound, fault.KindOf(err), name)
 		require.ErrorContains(t, err, "liba 1 (the archive has 1.1 now)", name)
+		require.ErrorContains(t, err, first[0].Hash, name)
 		require.NotContains(t, err.Error(), "tool 1", name)
 		hints := strings.Join(fault.Hint(err), "\n")
-		for _, way := range []string{"store", "bundle", "kfdev lock --update test"} {
+		for _, way := range []string{"kfdev/store", "kfdev lock --update test"} {
 			require.Contains(t, hints, way, name)
 		}
 	}

@@ -158,16 +158,16 @@ func vanished(in recipe.Input, now []apt.Package) string {
 		have = append(have, text)
 	}
 	if len(have) == 0 {
-		return fmt.Sprintf("%s %s (the archive has no %s now)", in.Name, in.Version, in.Name)
+		have = []string{"no " + in.Name}
 	}
-	return fmt.Sprintf("%s %s (the archive has %s now)", in.Name, in.Version, strings.Join(have, ", "))
+	return fmt.Sprintf("%s %s (the archive has %s now), %s", in.Name, in.Version, strings.Join(have, ", "), in.Hash)
 }
 
 func vanishedFault(spec source.LayerSpec, gone []string) error {
 	return &fault.Error{
 		Op: "finding the pinned Debian packages of", Subject: spec.Recipe, Kind: fault.NotFound,
 		Err: fmt.Errorf("no longer in Debian %s, and not in this machine's store: %s", spec.Layer.Debian.Suite, strings.Join(gone, "; ")),
-		Hint: "Debian drops superseded versions. Either bring the files from a machine whose kfdev store still has them, or load a bundle made from this lock, " +
-			"or move on to what the archive has now: kfdev lock --update " + spec.Recipe,
+		Hint: "Debian drops superseded versions. Copy the files blobs/sha256/HASH from the store of a machine that has them " +
+			"(the folder kfdev/store in the user's cache) to the same place here, or move on to what the archive has now: kfdev lock --update " + spec.Recipe,
 	}
 }
