@@ -102,11 +102,20 @@ func (e *Engine) VerifyImages(ctx context.Context, names []string) ([]source.Ver
 }
 
 // PruneImages removes from the store what no project of this user has in its
-// lock; with dryRun it only says so.
+// lock, but for the image of a local registry that is there; with dryRun it
+// only says so.
 func (e *Engine) PruneImages(ctx context.Context, dryRun bool) (store.Pruned, error) {
 	all, err := e.allPinned()
 	if err != nil {
 		return store.Pruned{}, err
+	}
+	// Of a daemon that can't be asked nothing is known, so it is kept then too.
+	if _, err := e.world.Registry(nil).Get(ctx); fault.KindOf(err) != fault.NotFound {
+		own, err := e.builder.Pin(ctx, []string{registryRecipe}, source.Pinned{})
+		if err != nil {
+			return store.Pruned{}, err
+		}
+		all = append(all, own)
 	}
 	if dryRun {
 		return e.builder.PlanPrune(ctx, all...)

@@ -110,7 +110,9 @@ func newImagesPrune(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove from the store what no project of this user has in its lock",
-		Args:  cobra.NoArgs,
+		Long: `Removes from the store what no project of this user has in its lock. The local
+registry's own image stays as long as the registry is there.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withEngine(cmd, func(e *envs.Engine) error {
 				pruned, err := e.PruneImages(cmd.Context(), dryRun)
