@@ -121,6 +121,7 @@ func (l fakeLive) Ready(_ context.Context, p part) error {
 func (l fakeLive) Sets(context.Context) ([]string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked++
 	return slices.Sorted(maps.Keys(l.stacks[l.node])), nil
 }
 

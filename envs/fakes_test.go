@@ -87,6 +87,7 @@ type outside struct {
 	stacks   map[string]map[string]*fakeSet // node's id → component
 	pods     []corev1.Pod
 	starting bool   // the cluster's API does not answer yet
+	asked    int    // for what the cluster holds
 	removing func() // called before the registry goes
 }
 

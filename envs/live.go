@@ -216,12 +216,3 @@ func copies(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
 	}
 	return out
 }
-
-func contains(all []string, one string) bool {
-	for _, each := range all {
-		if each == one {
-			return true
-		}
-	}
-	return false
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/envs/lock"
@@ -95,14 +96,8 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 			progress.Warn(e.sink, err.Error())
 		}
 	}
-	for _, p := range s.parts {
-		c, err := e.componentStatus(ctx, s, p, live)
-		if err != nil {
-			return out, err
-		}
-		out.Components = append(out.Components, c)
-	}
-	return out, nil
+	out.Components, err = componentsOf(ctx, s, live)
+	return out, err
 }
 
 // settledOrStale is settled for a look: a lock of an older kfdev.yaml will do,
@@ -124,37 +119,51 @@ func (e *Engine) settledOrStale(ctx context.Context) (s settled, stale string, e
 // starting is the status of a cluster whose API does not answer yet.
 func starting(out *Status, s settled) {
 	for _, p := range s.parts {
-		out.Components = append(out.Components, ComponentStatus{
-			Name: p.Name, Version: p.Version, State: InProgress, Why: "the cluster's API does not answer yet", Note: p.Note,
-		})
+		c := lockedStatus(s, p)
+		c.State, c.Why = InProgress, "the cluster's API does not answer yet"
+		out.Components = append(out.Components, c)
 	}
 }
 
-func (e *Engine) componentStatus(ctx context.Context, s settled, p part, live live) (ComponentStatus, error) {
-	c := ComponentStatus{Name: p.Name, Version: p.Version, State: NotFound, Why: "the cluster does not run", Note: p.Note}
+// componentsOf looks at every component; without a cluster none is there.
+func componentsOf(ctx context.Context, s settled, live live) ([]ComponentStatus, error) {
+	var sets []string
+	if live != nil {
+		var err error
+		if sets, err = live.Sets(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var all []ComponentStatus
+	for _, p := range s.parts {
+		c := lockedStatus(s, p)
+		switch {
+		case live == nil:
+			c.State, c.Why = NotFound, "the cluster does not run"
+		case !slices.Contains(sets, p.Name):
+			c.State, c.Why = NotFound, "it was not brought up; run `kfdev up`"
+		default:
+			ready, why, err := live.Current(ctx, p)
+			if err != nil {
+				return all, err
+			}
+			c.State, c.Why = InProgress, why
+			if ready {
+				c.State, c.Why = Current, ""
+			}
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// lockedStatus is what can be said of a component without a look at a cluster.
+func lockedStatus(s settled, p part) ComponentStatus {
+	c := ComponentStatus{Name: p.Name, Version: p.Version, Note: p.Note}
 	for _, i := range s.lock.ImagesOf(p.Name) {
 		c.Images = append(c.Images, ImageStatus{Image: i.Ref().String(), StandsFor: i.StandsFor})
 	}
-	if live == nil {
-		return c, nil
-	}
-	sets, err := live.Sets(ctx)
-	if err != nil {
-		return c, err
-	}
-	if !contains(sets, p.Name) {
-		c.Why = "it was not brought up; run `kfdev up`"
-		return c, nil
-	}
-	ready, why, err := live.Current(ctx, p)
-	if err != nil {
-		return c, err
-	}
-	c.State, c.Why = InProgress, why
-	if ready {
-		c.State, c.Why = Current, ""
-	}
-	return c, nil
+	return c
 }
 
 // liveOf returns the client of the project's cluster, nil where it does not

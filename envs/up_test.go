@@ -77,6 +77,7 @@ func TestUpWaitsForAClusterThatHasJustBeenStarted(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, status.Ready())
 	require.Contains(t, status.Components[0].Why, "does not answer yet")
+	require.Len(t, status.Components[0].Images, 1, "what is locked is known all the same")
 
 	b.revive(0)
 	_, err = b.engine(t).Up(t.Context(), UpOptions{})

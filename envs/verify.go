@@ -15,11 +15,11 @@ import (
 
 // Verification is the outcome of a verify.
 type Verification struct {
-	Project string         `json:"project"`
-	Lock    string         `json:"lock"` // digest
-	Tests   []Tested       `json:"tests"`
-	Running running.Report `json:"running"`
-	Took    time.Duration  `json:"took"` // nanoseconds
+	Project string          `json:"project"`
+	Lock    string          `json:"lock"` // digest
+	Tests   []Tested        `json:"tests"`
+	Running *running.Report `json:"running,omitempty"` // nil where it did not come to that
+	Took    time.Duration   `json:"took"`              // nanoseconds
 }
 
 // Tested is the outcome of one component's smoke test.
@@ -33,7 +33,7 @@ type Tested struct {
 // Verify runs the smoke tests of the named components, or of all, and compares
 // what runs in the cluster with the lock. The verification is whole also where
 // the error says that something of it failed.
-func (e *Engine) Verify(ctx context.Context, names []string) (Verification, error) {
+func (e *Engine) Verify(ctx context.Context, names []string) (v Verification, err error) {
 	start := time.Now()
 	s, err := e.settled(ctx)
 	if err != nil {
@@ -48,7 +48,8 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 		return Verification{}, err
 	}
 	defer live.Close()
-	v := Verification{Project: s.file.Metadata.Name, Lock: s.digest.String(), Tests: []Tested{}}
+	v = Verification{Project: s.file.Metadata.Name, Lock: s.digest.String(), Tests: []Tested{}}
+	defer func() { v.Took = time.Since(start) }()
 	var errs []error
 	for _, p := range parts {
 		result, err := e.smoke(ctx, p, live)
@@ -66,10 +67,11 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 	if err != nil {
 		return v, errors.Join(append(errs, err)...)
 	}
-	v.Running = running.Compare(pods, allowed(s.lock, got.Holds))
-	if n := len(v.Running.Foreigners); n > 0 {
+	report := running.Compare(pods, allowed(s.lock, got.Holds))
+	v.Running = &report
+	if n := len(report.Foreigners); n > 0 {
 		foreign := make([]error, 0, n)
-		for _, f := range v.Running.Foreigners {
+		for _, f := range report.Foreigners {
 			foreign = append(foreign, errors.New(f.String()))
 		}
 		// It comes first, and so decides what the whole is.
@@ -77,7 +79,6 @@ func (e *Engine) Verify(ctx context.Context, names []string) (Verification, erro
 			Op: "comparing what runs with the lock", Subject: s.digest.String(), Kind: fault.Drift, Err: errors.Join(foreign...),
 		}}, errs...)
 	}
-	v.Took = time.Since(start)
 	return v, errors.Join(errs...)
 }
 

@@ -187,9 +187,11 @@ func TestStatusSaysWhatRunsAndWhyNot(t *testing.T) {
 
 	_, err = b.up(t)
 	require.NoError(t, err)
+	b.asked = 0
 	got, err = b.engine(t).Status(t.Context())
 	require.NoError(t, err)
 	require.True(t, got.Ready())
+	require.Equal(t, 1, b.asked, "one look is enough for all components")
 	require.Equal(t, "127.0.0.1:5735", got.Registry)
 	require.EqualValues(t, 1<<20, got.Memory)
 	for _, c := range got.Components {

@@ -43,8 +43,9 @@ A NAME is a component, a recipe, a repository or a published image. With
 	}
 	cmd.Flags().BoolVar(&o.Check, "check", false, "write nothing; exit 6 where the lock would change, and say in what")
 	cmd.Flags().BoolVar(&update, "update", false, "move what the lock otherwise keeps")
-	cmd.MarkFlagsMutuallyExclusive("check", "update")
 	waitFlag(cmd, &o.Wait)
+	cmd.MarkFlagsMutuallyExclusive("check", "update")
+	cmd.MarkFlagsMutuallyExclusive("check", "wait") // a look waits for nobody
 	return cmd
 }
 

@@ -112,7 +112,7 @@ func TestACommandLineThatIsWrongEndsInTwo(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{
 		"nonsense", "version extra", "version --nonsense", "version -o toml", "version --progress loud",
-		"open", "lock name", "lock --check --update",
+		"open", "lock name", "lock --check --update", "lock --check --wait", "up --dry-run --wait",
 	} {
 		var out, errs bytes.Buffer
 		require.Equal(t, 2, Run(t.Context(), strings.Fields(args), Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, none), args)

@@ -48,6 +48,7 @@ kfdev.yaml is removed. Where kfdev.lock is not this project's, it is locked firs
 	flags.BoolVar(&o.Locked, "locked", false, "refuse a lock that is not this project's, in place of locking first")
 	flags.BoolVar(&o.UseContext, "use-context", false, "make the cluster's context the current one")
 	waitFlag(cmd, &o.Wait)
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "wait") // a look waits for nobody
 	return cmd
 }
 

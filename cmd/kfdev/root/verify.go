@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kfdev/kfdev/envs"
+	"github.com/kfdev/kfdev/stack/running"
 )
 
 func newVerify(a *app) *cobra.Command {
@@ -52,8 +53,21 @@ func verifyText(w io.Writer, v envs.Verification) error {
 	if err := table(w, "COMPONENT TEST RESULT TOOK", rows); err != nil {
 		return err
 	}
-	r := v.Running
-	fmt.Fprintf(w, "\n%d containers in %d pods run; %d are not in the lock\n", r.Containers, r.Pods, len(r.Foreigners))
+	return runningText(w, v.Running)
+}
+
+// runningText tells what runs beside the lock; a verification that ended
+// before it looked has nothing to tell.
+func runningText(w io.Writer, r *running.Report) error {
+	if r == nil {
+		_, err := fmt.Fprintln(w, "\nwhat runs was not compared with the lock")
+		return err
+	}
+	waiting := ""
+	if r.Waiting > 0 {
+		waiting = fmt.Sprintf(", %d of them not started yet", r.Waiting)
+	}
+	fmt.Fprintf(w, "\n%d containers in %d pods%s; %d are not in the lock\n", r.Containers, r.Pods, waiting, len(r.Foreigners))
 	for _, f := range r.Foreigners {
 		fmt.Fprintf(w, "  %s\n", f)
 	}
