@@ -68,6 +68,7 @@ func (e *Engine) connectWorld() error {
 		},
 		Connect:    e.connectCluster,
 		Kubeconfig: userContexts{e.getenv},
+		Disk:       diskSpace,
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ type outside struct {
 	stacks   map[string]map[string]*fakeSet // node's id → component
 	pods     []corev1.Pod
 	starting bool   // the cluster's API does not answer yet
+	disk     space  // free, wherever one looks
 	asked    int    // for what the cluster holds
 	removing func() // called before the registry goes
 }
@@ -113,6 +114,7 @@ func (o *outside) world() world {
 		Target:     func(netip.AddrPort) images.Target { return fakeTarget{o.content, o} },
 		Connect:    func(kubeconfig []byte) (live, error) { return o.connect(kubeconfig) },
 		Kubeconfig: fakeContexts{o},
+		Disk:       func(string) space { return o.disk },
 	}
 }
 

@@ -61,7 +61,7 @@ func (e *Engine) BuildImages(ctx context.Context) (built int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	got, err := e.builder.Build(ctx, pinned)
+	got, err := e.build(ctx, pinned)
 	for _, i := range got {
 		if !i.Reused {
 			built++

@@ -7,13 +7,11 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kfdev/kfdev/cluster"
@@ -21,7 +19,6 @@ import (
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/state"
 	"github.com/kfdev/kfdev/internal/fault"
-	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // What a cluster takes before any component: memory that one kind node uses
@@ -32,71 +29,28 @@ const (
 	minInstances = 128
 )
 
-// machine checks that the machine can carry the stack, and says what was
-// found. What is short but may still do is a warning; what cannot do is a
-// fault of kind Preflight.
-func (e *Engine) machine(ctx context.Context, s settled) (string, error) {
-	server, err := e.world.Daemon.Server(ctx)
+// machine checks that the machine can run a cluster at all, and says what the
+// stack takes and what there is.
+func (r *upRun) machine(ctx context.Context) (string, error) {
+	server, err := r.world.Daemon.Server(ctx)
 	if err != nil {
 		return "", err
 	}
+	r.dataRoot = server.Root
 	if server.OS != "linux" {
 		return "", preflight("checking Docker", fmt.Errorf("the daemon runs %s containers, kind nodes are linux", server.OS), "switch Docker to linux containers")
-	}
-	memory, disk := int64(nodeMemory), s.lock.Node.Image.Size*3
-	for _, p := range s.parts {
-		memory += p.Needs.Memory.Value()
-		disk += p.Needs.Disk.Value()
-	}
-	have := availableMemory()
-	if have > 0 && have < memory {
-		progress.Warn(e.sink, fmt.Sprintf("the stack takes about %s of memory when it idles, %s are free", size(memory), size(have)))
-	}
-	free := freeDisk(server.Root)
-	if free > 0 && free < disk {
-		progress.Warn(e.sink, fmt.Sprintf("the stack takes up to %s of disk in %s, %s are free", size(disk), server.Root, size(free)))
 	}
 	if n := readInt("/proc/sys/fs/inotify/max_user_instances"); n > 0 && n < minInstances {
 		return "", preflight("checking inotify", fmt.Errorf("fs.inotify.max_user_instances is %d, at least %d are needed", n, minInstances),
 			fmt.Sprintf("sudo sysctl fs.inotify.max_user_instances=%d", 8*minInstances))
 	}
+	takes, has := r.takes(), r.has()
 	return fmt.Sprintf("Docker %s, %d CPUs; the stack takes about %s of memory and up to %s of disk, %s and %s are free",
-		server.Version, server.CPUs, size(memory), size(disk), size(have), size(free)), nil
+		server.Version, server.CPUs, size(takes.memory), size(takes.disk), known(has.memory), known(has.disk)), nil
 }
 
 func preflight(op string, err error, hint string) error {
 	return &fault.Error{Op: op, Kind: fault.Preflight, Err: err, Hint: hint}
-}
-
-// availableMemory is what the kernel could give to new programs, bytes; 0
-// where it does not say.
-func availableMemory() int64 {
-	raw, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(raw)) {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kib << 10
-		}
-	}
-	return 0
-}
-
-// freeDisk is what an unprivileged user may still write near dir, bytes; 0
-// where that can't be told.
-func freeDisk(dir string) int64 {
-	for ; dir != "" && dir != "/" && dir != "."; dir = filepath.Dir(dir) {
-		var fs unix.Statfs_t
-		if err := unix.Statfs(dir, &fs); err == nil {
-			return int64(fs.Bavail) * fs.Bsize
-		}
-	}
-	return 0
 }
 
 func readInt(file string) int64 {

@@ -45,10 +45,7 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 	if l.options.Check {
 		return l.assume(next, pinned, all)
 	}
-	if err := l.announceBuild(ctx, pinned); err != nil {
-		return err
-	}
-	built, err := l.builder.Build(ctx, pinned)
+	built, err := l.build(ctx, pinned)
 	if err != nil {
 		return err
 	}
@@ -68,16 +65,22 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 	return nil
 }
 
-// announceBuild says what a build will fetch, build and take, before it starts.
-func (e *Engine) announceBuild(ctx context.Context, pinned source.Pinned) error {
+// build has every pinned image in the store. What it will fetch, build and take
+// is said, and held against what there is, before it starts.
+func (e *Engine) build(ctx context.Context, pinned source.Pinned) ([]source.Image, error) {
 	will, err := e.builder.Plan(ctx, pinned)
-	if err != nil || len(will.Layers) == 0 {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	progress.Say(e.sink, fmt.Sprintf("to be built: %d layers of %d images, %d of them by Go; to be fetched: %s and Go modules; it takes up to %s of memory and about %s of disk, %s and %s are free",
-		len(will.Layers), len(pinned.Images), will.GoBuilds, size(will.Download), size(will.Memory), size(will.Disk),
-		size(availableMemory()), size(freeDisk(e.dirs.Cache))))
-	return nil
+	if len(will.Layers) > 0 {
+		progress.Say(e.sink, fmt.Sprintf("to be built: %d layers of %d images, %d of them by Go; to be fetched: %s and Go modules; it takes up to %s of memory and about %s of disk, %s and %s are free",
+			len(will.Layers), len(pinned.Images), will.GoBuilds, size(will.Download), size(will.Memory), size(will.Disk),
+			known(availableMemory()), known(e.world.Disk(e.dirs.Cache).everybody)))
+	}
+	if err := e.roomToBuild(will); err != nil {
+		return nil, err
+	}
+	return e.builder.Build(ctx, pinned)
 }
 
 // buildable reports what cannot come from source, with every place that asks

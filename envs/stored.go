@@ -62,7 +62,7 @@ func (e *Engine) origin(ctx context.Context, l lock.Lock, all []lock.Image) (ima
 		return nil, err
 	}
 	if len(lost) > 0 {
-		if _, err := e.builder.Build(ctx, pinnedOf(l, lost)); err != nil {
+		if _, err := e.build(ctx, pinnedOf(l, lost)); err != nil {
 			return nil, err
 		}
 	}

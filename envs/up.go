@@ -38,7 +38,8 @@ type UpResult struct {
 }
 
 // PlanUp says what Up would do, and changes nothing. Without a lock, that is to
-// lock; what follows depends on what that comes to.
+// lock; what follows depends on what that comes to. The plan is whole also
+// where the error says that the machine has too little for it.
 func (e *Engine) PlanUp(ctx context.Context, o UpOptions) ([]plan.Item, error) {
 	s, err := e.settled(ctx)
 	if fault.KindOf(err) == fault.NotFound && !o.Locked {
@@ -53,7 +54,11 @@ func (e *Engine) PlanUp(ctx context.Context, o UpOptions) ([]plan.Item, error) {
 		return nil, err
 	}
 	defer run.close()
-	return plan.Observe(ctx, run.steps())
+	items, err := plan.Observe(ctx, run.steps())
+	if err != nil {
+		return nil, err
+	}
+	return items, run.enough(items)
 }
 
 // Up brings the stack up on the project's own cluster. It can be cut off at
@@ -85,6 +90,9 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 		return result, err
 	}
 	if e.announce(items) {
+		if err := run.enough(items); err != nil {
+			return result, err
+		}
 		if err := e.claim(ctx); err != nil {
 			return result, err
 		}
@@ -134,6 +142,9 @@ func (e *Engine) announce(items []plan.Item) bool {
 // machineStep only looks: at what the stack takes, and what the machine has.
 const machineStep = "preflight"
 
+// clusterStep makes the cluster, or starts it.
+const clusterStep = "cluster"
+
 // upRun is one run of up. Its fields are what steps find out for those after
 // them; a step writes only its own.
 type upRun struct {
@@ -142,8 +153,10 @@ type upRun struct {
 	options UpOptions
 
 	proxyCA  []byte // that nodes trust, beside the system's
+	dataRoot string // where Docker keeps its data, on its own machine
 	owner    string // of the cluster: the folder that the project was in when it was made
 	registry endpoint
+	toCopy   int64 // surely, bytes
 	cluster  cluster.State
 	live     live
 }
@@ -173,8 +186,8 @@ func (r *upRun) steps() []plan.Step {
 		{ID: "registry", Title: "Local registry", After: []string{machineStep}, Observe: r.observeRegistry, Act: r.ensureRegistry},
 		{ID: "images", Title: "Images", After: []string{"registry"}, Observe: r.observeImages, Act: r.copyImages},
 		{ID: "node", Title: "Node image", After: []string{machineStep}, Observe: r.observeNode, Act: r.loadNode},
-		{ID: "cluster", Title: "Cluster", After: []string{"node", "registry"}, Observe: r.observeCluster, Act: r.ensureCluster},
-		{ID: "context", Title: "Context", After: []string{"cluster"}, Observe: r.observeContext, Act: r.mergeContext},
+		{ID: clusterStep, Title: "Cluster", After: []string{"node", "registry"}, Observe: r.observeCluster, Act: r.ensureCluster},
+		{ID: "context", Title: "Context", After: []string{clusterStep}, Observe: r.observeContext, Act: r.mergeContext},
 	}
 	last := []string{"images", "context"}
 	for _, p := range r.settled.parts {
@@ -199,7 +212,7 @@ func (r *upRun) steps() []plan.Step {
 func nothingToDo(context.Context) (string, error) { return "", nil }
 
 func (r *upRun) observeMachine(ctx context.Context) (plan.Work, error) {
-	facts, err := r.machine(ctx, r.settled)
+	facts, err := r.machine(ctx)
 	if err != nil {
 		return plan.Work{}, err
 	}

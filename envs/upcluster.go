@@ -18,12 +18,12 @@ import (
 func (r *upRun) observeNode(ctx context.Context) (plan.Work, error) {
 	node := r.settled.lock.Node
 	if node.Image.Origin == images.FromRegistry {
-		return plan.Nothing("%s, pulled by kind", node.Image.Ref()), nil
+		return plan.Nothing("%s, downloaded with the cluster", node.Image.Ref()), nil
 	}
 	switch _, err := r.world.Daemon.Image(ctx, nodeName(node)); {
 	case fault.KindOf(err) == fault.NotFound:
 		work := plan.Todo("load the node image, %s", size(node.Image.Size))
-		work.Copy = node.Image.Size
+		work.Copy, work.Disk = node.Image.Size, node.Image.Size
 		return work, nil
 	case err != nil:
 		return plan.Work{}, err
@@ -97,11 +97,11 @@ func (r *upRun) observeCluster(ctx context.Context) (plan.Work, error) {
 	got, err := r.world.Clusters.Get(ctx, name)
 	switch {
 	case fault.KindOf(err) == fault.NotFound:
-		return plan.Todo("create %s, Kubernetes %s", cluster.ContextName(name), r.settled.lock.Kubernetes), nil
+		return r.withNode(ctx, plan.Todo("create %s, Kubernetes %s", cluster.ContextName(name), r.settled.lock.Kubernetes))
 	case err != nil:
 		return plan.Work{}, err
 	case got.Phase == cluster.Incomplete:
-		return plan.Todo("finish making %s", cluster.ContextName(name)), nil
+		return r.withNode(ctx, plan.Todo("finish making %s", cluster.ContextName(name)))
 	}
 	if r.ours(got.Owner) {
 		r.owner = got.Owner // also after the project's folder was moved
@@ -132,6 +132,22 @@ func (r *upRun) observeCluster(ctx context.Context) (plan.Work, error) {
 		return plan.Todo("let the nodes of %s reach the local registry", cluster.ContextName(name)), nil
 	}
 	return plan.Nothing("%s runs", cluster.ContextName(name)), nil
+}
+
+// withNode adds the published node image to what making a cluster takes, since
+// that is where it is pulled, unless Docker has it.
+func (r *upRun) withNode(ctx context.Context, work plan.Work) (plan.Work, error) {
+	node := r.settled.lock.Node.Image
+	if node.Origin != images.FromRegistry {
+		return work, nil
+	}
+	_, err := r.world.Daemon.Image(ctx, node.Ref().String())
+	if fault.KindOf(err) != fault.NotFound {
+		return work, err
+	}
+	work.Summary += fmt.Sprintf(", with a node image of %s to download", size(node.Size))
+	work.Download, work.Disk = node.Size, node.Size
+	return work, nil
 }
 
 func (r *upRun) ensureCluster(ctx context.Context) (string, error) {

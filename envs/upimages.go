@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/plan"
 	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/fault"
 )
 
@@ -38,21 +41,21 @@ func (r *upRun) ensureRegistry(ctx context.Context) (string, error) {
 }
 
 func (r *upRun) observeImages(ctx context.Context) (plan.Work, error) {
-	var missing []lock.Image
+	r.toCopy = 0
+	var missing, there []lock.Image
 	for _, i := range r.settled.lock.Images {
-		if r.registry.Addr.IsValid() {
-			has, err := r.world.Target(r.registry.Addr).Has(ctx, i.Repository, manifestOf(i))
-			if err != nil {
-				return plan.Work{}, err
-			}
-			if has {
-				continue
-			}
+		has, err := r.hasManifest(ctx, i)
+		if err != nil {
+			return plan.Work{}, err
 		}
-		missing = append(missing, i)
+		if has {
+			there = append(there, i)
+		} else {
+			missing = append(missing, i)
+		}
 	}
 	if len(missing) == 0 {
-		return plan.Nothing("%d are there", len(r.settled.lock.Images)), nil
+		return plan.Nothing("%d are there", len(there)), nil
 	}
 	work := plan.Todo("copy %d of %d", len(missing), len(r.settled.lock.Images))
 	for _, i := range missing {
@@ -62,19 +65,81 @@ func (r *upRun) observeImages(ctx context.Context) (plan.Work, error) {
 	if err != nil {
 		return plan.Work{}, err
 	}
-	switch work.Build = len(lost); {
+	work.Build = len(lost)
+	switch {
 	case r.settled.lock.Origin == images.FromRegistry:
 		work.Download, work.Copy = work.Copy, 0
 		work.Summary += fmt.Sprintf(", %s to download", size(work.Download))
+		return work, nil
 	case len(lost) > 0:
 		work.Summary += fmt.Sprintf(", and build first, since the store does not have them: %s", strings.Join(lost, ", "))
-	default:
-		work.Summary += fmt.Sprintf(", %s", size(work.Copy))
+		return work, nil
+	}
+	if work.Copy, err = r.lacking(ctx, missing, there); err != nil {
+		return plan.Work{}, err
+	}
+	work.Summary += fmt.Sprintf(", %s", size(work.Copy))
+	if r.registry.Addr.IsValid() { // else its volume may have more than can be seen
+		r.toCopy, work.Disk = work.Copy, work.Copy
 	}
 	return work, nil
 }
 
+// hasManifest reports whether the local registry has the image. One that does
+// not run has nothing as far as can be told.
+func (r *upRun) hasManifest(ctx context.Context, i lock.Image) (bool, error) {
+	if !r.registry.Addr.IsValid() {
+		return false, nil
+	}
+	return r.world.Target(r.registry.Addr).Has(ctx, i.Repository, manifestOf(i))
+}
+
+// lacking is what the local registry lacks of images that the store has whole,
+// bytes, each blob once: images share layers, also with those that are there.
+func (r *upRun) lacking(ctx context.Context, missing, there []lock.Image) (int64, error) {
+	from := store.NewOrigin(r.store, images.FromSource)
+	counted := map[v1.Hash]bool{}
+	for _, i := range there {
+		closure, err := images.Walk(ctx, from, i.Ref(), nil)
+		if fault.KindOf(err) == fault.NotFound {
+			continue // of the registry's alone
+		}
+		if err != nil {
+			return 0, err
+		}
+		for _, blob := range closure.Blobs {
+			counted[blob.Digest] = true
+		}
+	}
+	var sum int64
+	for _, i := range missing {
+		closure, err := images.Walk(ctx, from, i.Ref(), nil)
+		if err != nil {
+			return 0, err
+		}
+		for _, blob := range closure.Blobs {
+			if counted[blob.Digest] {
+				continue
+			}
+			counted[blob.Digest] = true
+			has := false
+			if r.registry.Addr.IsValid() {
+				if has, err = r.world.Target(r.registry.Addr).Has(ctx, i.Repository, blob); err != nil {
+					return 0, err
+				}
+			}
+			if !has {
+				sum += blob.Size
+			}
+		}
+	}
+	return sum, nil
+}
+
 func (r *upRun) copyImages(ctx context.Context) (string, error) {
+	if err := r.fits(r.toCopy); err != nil {
+		return "", err
+	}
 	var refs []images.Ref
 	for _, i := range r.settled.lock.Images {
 		if !slices.Contains(refs, i.Ref()) { // two tags may be one image

@@ -30,6 +30,9 @@ type world struct {
 	Target     func(addr netip.AddrPort) images.Target
 	Connect    func(kubeconfig []byte) (live, error)
 	Kubeconfig contexts
+	// Disk is what is free where a folder lies; the zero space where that can't
+	// be told.
+	Disk func(dir string) space
 }
 
 // daemon is what the engine itself needs of Docker; *docker.Client has it.

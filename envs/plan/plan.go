@@ -36,6 +36,7 @@ type Work struct {
 	Download int64  `json:"download,omitempty"` // bytes to fetch from outside, where known
 	Build    int    `json:"build,omitempty"`    // images to build
 	Copy     int64  `json:"copy,omitempty"`     // bytes to copy on this machine
+	Disk     int64  `json:"disk,omitempty"`     // bytes that this writes at least, where Docker keeps its data
 }
 
 // Nothing says that a step has nothing to do, and why.

@@ -27,10 +27,13 @@ kfdev.yaml is removed. Where kfdev.lock is not this project's, it is locked firs
 			return a.withEngine(cmd, func(e *envs.Engine) error {
 				if dryRun {
 					items, err := e.PlanUp(cmd.Context(), o)
-					if err != nil {
+					if len(items) == 0 {
 						return err
 					}
-					return a.result(items, func(w io.Writer) error { return planText(w, items) })
+					if showErr := a.result(items, func(w io.Writer) error { return planText(w, items) }); showErr != nil {
+						return showErr
+					}
+					return err
 				}
 				result, err := e.Up(cmd.Context(), o)
 				if err != nil && len(result.Steps) == 0 {

@@ -1,0 +1,124 @@
+package envs
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/envs/lock"
+	"github.com/kfdev/kfdev/envs/plan"
+	"github.com/kfdev/kfdev/internal/fault"
+)
+
+func itemOf(t *testing.T, items []plan.Item, id string) plan.Work {
+	t.Helper()
+	for _, i := range items {
+		if i.ID == id {
+			return i.Work
+		}
+	}
+	require.Fail(t, "there is no step "+id)
+	return plan.Work{}
+}
+
+func TestUpRefusesWhatSurelyDoesNotFit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	l, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+
+	b.disk = space{everybody: 10, root: l.Node.Image.Size - 1}
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.Equal(t, l.Node.Image.Size, itemOf(t, items, "node").Disk)
+	_, err = b.up(t)
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.ErrorContains(t, err, "at least "+size(l.Node.Image.Size)+" are to be written, "+size(l.Node.Image.Size-1)+" are free")
+	require.NotEmpty(t, fault.Hint(err))
+	require.Empty(t, b.written())
+
+	b.disk.root = 1 << 40 // the rest is an estimate
+	_, err = b.up(t)
+	require.NoError(t, err)
+	require.Contains(t, b.said(), "the stack takes up to")
+	b.disk = space{everybody: 1, root: 1}
+	b.unchanged(t) // what is there needs no room
+
+	b.registry.Running = false
+	b.emptyRegistry()
+	b.revive(0)
+	_, err = b.up(t)
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.ErrorContains(t, err, "Images: making room", "only when it runs is known what it lacks")
+	require.Equal(t, []string{"registry"}, b.written())
+}
+
+// Storage and extra lie on one base: what is copied of it for one of them is
+// not needed for the other.
+func TestABlobThatImagesShareIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	l, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	var sum int64
+	for _, i := range l.Images {
+		sum += i.Size
+	}
+	b.emptyRegistry()
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	all := itemOf(t, items, "images")
+	require.Less(t, all.Copy, sum)
+	require.Equal(t, all.Copy, all.Disk)
+	b.revive(0)
+	_, err = b.up(t)
+	require.NoError(t, err)
+
+	b.registry.Running = false
+	b.emptyRegistry()
+	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	require.Zero(t, itemOf(t, items, "images").Disk, "its volume may be full of them")
+	require.Equal(t, all.Copy, itemOf(t, items, "images").Copy)
+}
+
+func TestABuildThatSurelyDoesNotFitIsNotBegun(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bothComponents)
+	b.disk = space{everybody: 1, root: 1}
+	_, err := b.lock(t, LockOptions{})
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.ErrorContains(t, err, "are to be fetched, 1 B are free")
+	require.Zero(t, b.archive.made)
+	b.disk.root = 1 << 40
+	_, err = b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	require.Contains(t, b.said(), "the build writes about")
+}
+
+func TestThePlanCountsTheNodeImageThatIsDownloaded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, strings.Replace(bothComponents, "origin: source", "origin: registry", 1))
+	b.remote.err = nil
+	b.publishAll(t)
+	_, err := b.lock(t, LockOptions{})
+	require.NoError(t, err)
+	l, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	made := itemOf(t, items, "cluster")
+	require.Positive(t, made.Download)
+	require.Equal(t, l.Node.Image.Size, made.Download)
+	require.Contains(t, made.Summary, "to download")
+
+	b.loaded[l.Node.Image.Ref().String()] = b.loaded[""]
+	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	require.Zero(t, itemOf(t, items, "cluster").Download)
+}
