@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -33,7 +34,7 @@ type Streams struct {
 // program's own name), and returns the exit code. The first interrupt cancels
 // what runs and lets it clean up; the second kills.
 func Run(ctx context.Context, args []string, streams Streams, getenv func(string) string) int {
-	a := &app{streams: streams, getenv: getenv}
+	a := &app{streams: streams, getenv: getenv, args: args}
 	cmd := newRoot(a) //nolint:contextcheck // commands take the context that they are executed with
 	cmd.SetArgs(args)
 	ctx, interrupted, stop := interruptible(ctx, a.warn)
@@ -50,10 +51,18 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 	if interrupted() {
 		code = fault.ExitCode(&fault.Error{Kind: fault.Canceled})
 	}
-	if view.Error(streams.Err, a.errorFormat(args), err, code) != nil {
+	if a.tell(err, code) != nil {
 		return 1
 	}
 	return code
+}
+
+// tell writes the error that the command ends in to standard error.
+func (a *app) tell(err error, code int) error {
+	if a.showsJSON() {
+		return view.ErrorEvent(a.streams.Err, err, code)
+	}
+	return view.ErrorText(a.streams.Err, err)
 }
 
 // New returns the command tree as the documentation needs it; nothing in it
@@ -67,15 +76,16 @@ func New() *cobra.Command {
 type app struct {
 	streams Streams
 	getenv  func(string) string
+	args    []string
 
 	output, progress, project string
 	verbose                   bool
 
 	format view.Format
-	mode   console.Mode
 	ran    bool // the arguments were understood
 
 	mu    sync.Mutex
+	mode  console.Mode // empty before the flags are read
 	shown *console.Console
 }
 
@@ -99,7 +109,14 @@ func newRoot(a *app) *cobra.Command {
 		Use:   "kfdev",
 		Short: "The same Kubeflow stack everywhere",
 		Long: `kfdev runs a Kubeflow stack on this machine, every image by digest, from one
-file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.`,
+file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.
+
+Standard output has the result of a command and nothing else; -o json or yaml
+writes it for programs. Standard error has all the rest. With --progress json
+that is one JSON object on each line: "state" says what it tells (started,
+advanced, done, skipped, failed, message, warning), and a command that fails
+ends with one of state error, with the exit code, what kind of failure it is,
+and the hints.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
@@ -115,8 +132,8 @@ file: kfdev.yaml says what is wanted, kfdev.lock what exactly that is.`,
 		return usage(err, cmd.CommandPath()+" --help shows the flags")
 	})
 	flags := cmd.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", "text", "how the result is written: text, json or yaml")
-	flags.StringVar(&a.progress, "progress", "auto", "how progress is shown: auto, tty, plain, quiet or json")
+	flags.StringVarP(&a.output, "output", "o", "text", "how the result is written to standard output: text, json or yaml")
+	flags.StringVar(&a.progress, "progress", "auto", "how progress and errors are shown on standard error: auto, tty, plain, quiet or json (an event on each line)")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show the smallest parts of what is done, too")
 	flags.StringVar(&a.project, "project", "", "the project's folder (default: here, or the nearest folder above with a kfdev.yaml)")
 	for flag, values := range map[string][]string{"output": {"text", "json", "yaml"}, "progress": {"auto", "tty", "plain", "quiet", "json"}} {
@@ -136,33 +153,46 @@ func (a *app) begin(cmd *cobra.Command) (err error) {
 	if a.format, err = view.ParseFormat(a.output); err != nil {
 		return usage(err, "")
 	}
-	if a.mode, err = console.ParseMode(a.progress); err != nil {
+	mode, err := console.ParseMode(a.progress)
+	if err != nil {
 		return usage(err, "")
 	}
+	a.mu.Lock()
+	a.mode = mode
+	a.mu.Unlock()
 	if err := cmd.ValidateFlagGroups(); err != nil {
 		return usage(err, cmd.CommandPath()+" --help shows the flags")
 	}
 	return nil
 }
 
-// errorFormat is the format for an error, also for one of the flags themselves.
-func (a *app) errorFormat(args []string) view.Format {
-	if a.format != "" {
-		return a.format
+// showsJSON reports whether what goes to standard error are JSON events, also
+// where the flags are wrong.
+func (a *app) showsJSON() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asksJSON()
+}
+
+// asksJSON is showsJSON for those who hold mu.
+func (a *app) asksJSON() bool {
+	if a.mode != "" {
+		return a.mode == console.JSON
 	}
-	for i, arg := range args {
-		for _, prefix := range []string{"-o=", "-o", "--output="} {
-			if f, err := view.ParseFormat(strings.TrimPrefix(arg, prefix)); err == nil && strings.HasPrefix(arg, prefix) {
-				return f
-			}
+	asked := false
+	for i, arg := range a.args {
+		if arg == "--" {
+			break
 		}
-		if (arg == "-o" || arg == "--output") && i+1 < len(args) {
-			if f, err := view.ParseFormat(args[i+1]); err == nil {
-				return f
-			}
+		value, ok := strings.CutPrefix(arg, "--progress=")
+		if arg == "--progress" && i+1 < len(a.args) {
+			value, ok = a.args[i+1], true
+		}
+		if ok {
+			asked = value == string(console.JSON) // the last one counts
 		}
 	}
-	return view.Text
+	return asked
 }
 
 // sink returns where progress goes; it is made when it is first asked for.
@@ -195,6 +225,11 @@ func (a *app) warn(text string) {
 	defer a.mu.Unlock()
 	if a.shown != nil && a.mode != console.Quiet {
 		progress.Warn(a.shown, text)
+		return
+	}
+	if a.asksJSON() {
+		event := progress.Event{Time: time.Now(), State: progress.Warning, Text: text}
+		_ = view.Item(a.streams.Err, view.JSON, event, nil) // where it is gone, nobody is left to tell
 		return
 	}
 	fmt.Fprintln(a.streams.Err, text)

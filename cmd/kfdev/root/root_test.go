@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/kfdev/kfdev/cmd/kfdev/internal/view"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -83,20 +83,37 @@ func TestWarningsGoBesideProgress(t *testing.T) {
 	require.Equal(t, "before\n00:00  said\n00:00  warning: between\nafter\n", errs.String())
 }
 
-func TestErrorFormat(t *testing.T) {
+func TestWithProgressAsJSONAllOfStandardErrorIsEvents(t *testing.T) {
 	t.Parallel()
-	for args, want := range map[string]view.Format{
-		"":                     view.Text,
-		"x -o json":            view.JSON,
-		"x -ojson":             view.JSON,
-		"x -o=yaml":            view.YAML,
-		"x --output yaml -bad": view.YAML,
-		"x --output=json":      view.JSON,
-		"x --output":           view.Text,
-		"x -o nonsense":        view.Text,
-		"x json":               view.Text,
+	var errs bytes.Buffer
+	a := &app{streams: Streams{Err: &errs}, getenv: none, mode: "json"}
+	a.warn("before")
+	progress.Say(a.sink(), "said")
+	a.warn("between")
+	a.close()
+	a.warn("after")
+	require.NoError(t, a.tell(&fault.Error{Kind: fault.Canceled, Err: context.Canceled, Hint: "h"}, 130))
+	var states []string
+	for line := range strings.Lines(errs.String()) {
+		var event struct{ State, Text, Error string }
+		require.NoError(t, json.Unmarshal([]byte(line), &event), line)
+		states = append(states, event.State+" "+event.Text+event.Error)
+	}
+	require.Equal(t, []string{"warning before", "message said", "warning between", "warning after", "error context canceled"}, states)
+}
+
+func TestErrorsAreEventsAlsoWhereTheFlagsAreWrong(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]bool{
+		"":                                 false,
+		"x --progress json":                true,
+		"x --progress=json -bad":           true,
+		"x --progress json --progress tty": false,
+		"x --progress":                     false,
+		"x -o json":                        false,
+		"x -- --progress json":             false,
 	} {
-		require.Equal(t, want, (&app{}).errorFormat(strings.Fields(args)), args)
+		require.Equal(t, want, (&app{args: strings.Fields(args)}).showsJSON(), args)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -82,33 +83,33 @@ func writeJSON(w io.Writer, value any) error {
 	return enc.Encode(value)
 }
 
-// Failure is an error as programs see it.
+// Failure is an error as programs see it: the last of the events that a
+// command writes as JSON.
 type Failure struct {
-	Message  string               `json:"message"`
+	Time     time.Time            `json:"time"`
+	State    string               `json:"state"` // always error
+	Error    string               `json:"error"`
 	Kind     string               `json:"kind"`
 	ExitCode int                  `json:"exitCode"`
 	Hints    []string             `json:"hints,omitempty"`
 	Problems []strictyaml.Problem `json:"problems,omitempty"` // of a file, each with its place
 }
 
-// Error writes a command's error and its hints; the exit code is what the
-// command will end in.
-func Error(w io.Writer, format Format, err error, exitCode int) error {
-	if format == Text {
-		return errorText(w, err)
-	}
-	f := Failure{Message: err.Error(), Kind: kindName(exitCode), ExitCode: exitCode, Hints: fault.Hint(err)}
+// ErrorEvent writes a command's error and its hints on one line; the exit code
+// is what the command will end in.
+func ErrorEvent(w io.Writer, err error, exitCode int) error {
+	f := Failure{Time: time.Now(), State: "error", Error: err.Error(), Kind: kindName(exitCode), ExitCode: exitCode, Hints: fault.Hint(err)}
 	var problems strictyaml.Problems
 	if errors.As(err, &problems) {
 		f.Problems = problems
 	}
-	return Result(w, format, map[string]Failure{"error": f}, nil)
+	return Item(w, JSON, f, nil)
 }
 
-// errorText writes the error's first line behind "error:" and the others, such
-// as the problems of a file, on lines of their own, so that editors find the
-// places.
-func errorText(w io.Writer, err error) error {
+// ErrorText writes a command's error for people: its first line behind
+// "error:" and the others, such as the problems of a file, on lines of their
+// own, so that editors find the places; then its hints.
+func ErrorText(w io.Writer, err error) error {
 	message := err.Error()
 	var problems strictyaml.Problems
 	if errors.As(err, &problems) && len(problems) > 1 {

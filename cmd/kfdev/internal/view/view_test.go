@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,7 +71,7 @@ func TestErrorText(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			require.NoError(t, view.Error(&out, view.Text, tc.err, 1))
+			require.NoError(t, view.ErrorText(&out, tc.err))
 			require.Equal(t, tc.want, out.String())
 		})
 	}
@@ -80,16 +81,18 @@ func TestErrorForPrograms(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	err := problems(2)
-	require.NoError(t, view.Error(&out, view.JSON, err, fault.ExitCode(err)))
-	var got map[string]view.Failure
-	require.NoError(t, json.Unmarshal(out.Bytes(), &got))
-	f := got["error"]
+	require.NoError(t, view.ErrorEvent(&out, err, fault.ExitCode(err)))
+	require.Equal(t, 1, strings.Count(out.String(), "\n"), "one object on one line")
+	var f view.Failure
+	require.NoError(t, json.Unmarshal(out.Bytes(), &f))
+	require.Equal(t, "error", f.State)
+	require.False(t, f.Time.IsZero())
+	require.Equal(t, err.Error(), f.Error)
 	require.Equal(t, "usage", f.Kind)
 	require.Equal(t, 2, f.ExitCode)
 	require.Equal(t, []string{"see kfdev schema"}, f.Hints)
 	require.Len(t, f.Problems, 2)
 	require.Equal(t, 2, f.Problems[1].Line)
-	require.Contains(t, out.String(), `"line": 2`)
 }
 
 func TestEveryExitCodeHasAName(t *testing.T) {
@@ -98,11 +101,11 @@ func TestEveryExitCodeHasAName(t *testing.T) {
 	for kind := fault.Failure; kind <= fault.Canceled; kind++ {
 		err := &fault.Error{Kind: kind}
 		var out bytes.Buffer
-		require.NoError(t, view.Error(&out, view.JSON, err, fault.ExitCode(err)))
-		var got map[string]view.Failure
+		require.NoError(t, view.ErrorEvent(&out, err, fault.ExitCode(err)))
+		var got view.Failure
 		require.NoError(t, json.Unmarshal(out.Bytes(), &got))
-		require.False(t, seen[got["error"].Kind], got["error"].Kind)
-		seen[got["error"].Kind] = true
+		require.False(t, seen[got.Kind], got.Kind)
+		seen[got.Kind] = true
 	}
 }
 
