@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/images"
@@ -133,7 +135,20 @@ func (l fakeLive) Remove(_ context.Context, name string) (apply.ChangeSet, error
 }
 
 func (l fakeLive) Pods(context.Context) ([]corev1.Pod, error) { return l.pods, nil }
-func (l fakeLive) Memory(context.Context) (int64, error)      { return 1 << 20, nil }
+func (l fakeLive) FollowPods(ctx context.Context, all func([]corev1.Pod) (bool, error), _ func(corev1.Pod, bool) (bool, error)) error {
+	if done, err := all(l.pods); done || err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+func (l fakeLive) Owners(context.Context, string, metav1.OwnerReference) ([]metav1.OwnerReference, error) {
+	return nil, nil
+}
+func (l fakeLive) Log(_ context.Context, _, pod string, _ kube.LogOptions) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("2026-03-04T05:06:07Z " + pod + " speaks\n")), nil
+}
+func (l fakeLive) Memory(context.Context) (int64, error) { return 1 << 20, nil }
 func (l fakeLive) Secret(context.Context, string, string, string) (string, error) {
 	return "", errors.New("there is none")
 }

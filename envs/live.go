@@ -7,10 +7,8 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kfdev/kfdev/cluster"
@@ -131,21 +129,6 @@ func (l *liveStack) Sets(ctx context.Context) ([]string, error) {
 // Remove deletes a component.
 func (l *liveStack) Remove(ctx context.Context, name string) (apply.ChangeSet, error) {
 	return l.applier.Remove(ctx, name)
-}
-
-// Pods returns every pod of the cluster.
-func (l *liveStack) Pods(ctx context.Context) ([]corev1.Pod, error) {
-	list, err := l.client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("listing pods: %w", err)
-	}
-	pods := make([]corev1.Pod, len(list.Items))
-	for i, item := range list.Items {
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &pods[i]); err != nil {
-			return nil, fmt.Errorf("reading pod %s: %w", item.GetName(), err)
-		}
-	}
-	return pods, nil
 }
 
 // Memory is the working set of all nodes as their kubelets measure it, bytes.

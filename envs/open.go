@@ -1,14 +1,9 @@
 package envs
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
@@ -89,83 +84,4 @@ func open(ctx context.Context, p part, port int, live live) (*Opened, error) {
 func (e *Engine) asWritten() (settled, error) {
 	parts, err := e.stackOf(e.file)
 	return settled{file: e.file, parts: parts}, err
-}
-
-// LogLine is one line of a container's log.
-type LogLine struct {
-	Pod       string `json:"pod"`
-	Container string `json:"container"`
-	Text      string `json:"text"`
-}
-
-// LogOptions say which lines.
-type LogOptions struct {
-	Tail   int  // at most so many last lines of each container; 0: all
-	Follow bool // until the context ends
-}
-
-// Logs calls each with the lines of all containers of a component's namespace,
-// in the order they arrive; calls do not overlap.
-func (e *Engine) Logs(ctx context.Context, name string, o LogOptions, each func(LogLine) error) error {
-	s, err := e.asWritten()
-	if err != nil {
-		return err
-	}
-	p, err := s.part(name)
-	if err != nil {
-		return err
-	}
-	live, _, err := e.running(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer live.Close()
-	pods, err := live.Pods(ctx)
-	if err != nil {
-		return err
-	}
-	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.Namespace != p.Namespace })
-	if len(pods) == 0 {
-		return &fault.Error{Op: "reading logs", Subject: name, Kind: fault.NotFound, Err: errors.New("it has no pods"), Hint: "run `kfdev up`"}
-	}
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		errs []error
-	)
-	for _, pod := range pods {
-		for _, c := range pod.Spec.Containers {
-			wg.Go(func() {
-				err := lines(ctx, live.Client(), pod, c.Name, o, func(l LogLine) error {
-					mu.Lock()
-					defer mu.Unlock()
-					return each(l)
-				})
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			})
-		}
-	}
-	wg.Wait()
-	if o.Follow && ctx.Err() != nil {
-		return nil // a person who follows ends it so
-	}
-	return errors.Join(errs...)
-}
-
-func lines(ctx context.Context, client *kube.Client, pod corev1.Pod, container string, o LogOptions, each func(LogLine) error) error {
-	log, err := client.Logs(ctx, pod.Namespace, pod.Name, kube.LogOptions{Container: container, Tail: o.Tail, Follow: o.Follow})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
-	scan := bufio.NewScanner(log)
-	scan.Buffer(nil, 1<<20)
-	for scan.Scan() {
-		if err := each(LogLine{Pod: pod.Name, Container: container, Text: scan.Text()}); err != nil {
-			return err
-		}
-	}
-	return scan.Err()
 }

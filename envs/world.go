@@ -10,6 +10,7 @@ import (
 
 	"github.com/kfdev/kfdev/cluster"
 	clusterregistry "github.com/kfdev/kfdev/cluster/registry"
+	"github.com/kfdev/kfdev/envs/logs"
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/images/registry"
 	"github.com/kfdev/kfdev/internal/docker"
@@ -74,6 +75,7 @@ type published interface {
 
 // live is the stack's side of a cluster that runs.
 type live interface {
+	logs.Cluster
 	// Healthy asks the API server whether it is ready to serve.
 	Healthy(ctx context.Context) error
 	// Plan says what Apply would do, and writes nothing.

@@ -45,26 +45,3 @@ func openText(w io.Writer, o *envs.Opened) error {
 	_, err := fmt.Fprintln(w, "Ctrl-C ends it.")
 	return err
 }
-
-func newLogs(a *app) *cobra.Command {
-	var o envs.LogOptions
-	cmd := &cobra.Command{
-		Use:     "logs COMPONENT",
-		Short:   "Show the logs of a component's pods",
-		Example: "  kfdev logs jupyterhub --follow",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withEngine(cmd, func(e *envs.Engine) error {
-				return e.Logs(cmd.Context(), args[0], o, func(l envs.LogLine) error {
-					return a.item(l, func(w io.Writer) error {
-						_, err := fmt.Fprintf(w, "%s/%s  %s\n", l.Pod, l.Container, l.Text)
-						return err
-					})
-				})
-			})
-		},
-	}
-	cmd.Flags().IntVar(&o.Tail, "tail", 100, "the last lines of each container; 0 for all")
-	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "go on until Ctrl-C")
-	return cmd
-}

@@ -241,9 +241,10 @@ func (a *app) result(value any, text func(io.Writer) error) error {
 	return view.Result(a.streams.Out, a.format, value, text)
 }
 
-// item is result for one of many.
+// item is result for one of many that come one after the other. Warnings may
+// still come between them; a task that is under way may not, or its live lines
+// would be in their way.
 func (a *app) item(value any, text func(io.Writer) error) error {
-	a.close()
 	return view.Item(a.streams.Out, a.format, value, text)
 }
 

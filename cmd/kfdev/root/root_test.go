@@ -130,6 +130,7 @@ func TestACommandLineThatIsWrongEndsInTwo(t *testing.T) {
 	for _, args := range []string{
 		"nonsense", "version extra", "version --nonsense", "version -o toml", "version --progress loud",
 		"open", "lock name", "lock --check --update", "lock --check --wait", "up --dry-run --wait",
+		"logs", "logs x --follow --previous", "logs x --tail -1",
 	} {
 		var out, errs bytes.Buffer
 		require.Equal(t, 2, Run(t.Context(), strings.Fields(args), Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, none), args)
