@@ -149,8 +149,17 @@ func (l fakeLive) Log(_ context.Context, _, pod string, _ kube.LogOptions) (io.R
 	return io.NopCloser(strings.NewReader("2026-03-04T05:06:07Z " + pod + " speaks\n")), nil
 }
 func (l fakeLive) Memory(context.Context) (int64, error) { return 1 << 20, nil }
-func (l fakeLive) Secret(context.Context, string, string, string) (string, error) {
-	return "", errors.New("there is none")
+func (l fakeLive) Secret(_ context.Context, namespace, name, key string) (string, error) {
+	if name != "login" {
+		return "", errors.New("there is none")
+	}
+	return namespace + "/" + key, nil
+}
+func (l fakeLive) Token(_ context.Context, namespace, serviceAccount string, life time.Duration) (kube.Token, error) {
+	if serviceAccount != "server" {
+		return kube.Token{}, errors.New("there is none")
+	}
+	return kube.Token{Value: "token of " + namespace, Expires: time.Unix(0, 0).Add(life)}, nil
 }
 func (l fakeLive) Smoke() (smoke.Env, error) { return smoke.Env{}, errors.New("there is no cluster") }
 func (l fakeLive) Client() *kube.Client      { return nil }

@@ -163,6 +163,11 @@ func (l *liveStack) Secret(ctx context.Context, namespace, name, key string) (st
 	return l.seeder.Read(ctx, namespace, name, key)
 }
 
+// Token issues a token of a service account.
+func (l *liveStack) Token(ctx context.Context, namespace, serviceAccount string, life time.Duration) (kube.Token, error) {
+	return l.client.Token(ctx, namespace, serviceAccount, life)
+}
+
 // Client is the client behind it.
 func (l *liveStack) Client() *kube.Client { return l.client }
 

@@ -96,6 +96,8 @@ type live interface {
 	Memory(ctx context.Context) (int64, error)
 	// Secret reads one value of a Secret.
 	Secret(ctx context.Context, namespace, name, key string) (string, error)
+	// Token issues a token of a service account.
+	Token(ctx context.Context, namespace, serviceAccount string, life time.Duration) (kube.Token, error)
 	// Smoke returns what a smoke test runs in.
 	Smoke() (smoke.Env, error)
 	Client() *kube.Client

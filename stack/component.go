@@ -151,6 +151,9 @@ type Open struct {
 	Secret      string `yaml:"secret,omitempty"`
 	UserKey     string `yaml:"userKey,omitempty"`
 	PasswordKey string `yaml:"passwordKey,omitempty"`
+	// ServiceAccount is one of the same namespace that the page takes a bearer
+	// token of; it is shown to the person. Empty where none is needed.
+	ServiceAccount string `yaml:"serviceAccount,omitempty"`
 }
 
 // Amount is a quantity in Kubernetes' notation. The zero Amount is none.

@@ -16,8 +16,9 @@ func newOpen(a *app) *cobra.Command {
 		Use:   "open COMPONENT",
 		Short: "Open a local URL that leads to a component, with a way to log in",
 		Long: `Opens a local URL that answers and follows the component's pod when that is
-replaced, prints it with the login where one is needed, and stays until Ctrl-C.`,
-		Example: "  kfdev open jupyterhub",
+replaced, prints it with the login where one is needed (a user with a password, or
+a bearer token that holds for 12 hours), and stays until Ctrl-C.`,
+		Example: "  kfdev open jupyterhub\n  kfdev open argo-workflows --port 2746",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withEngine(cmd, func(e *envs.Engine) error {
@@ -41,6 +42,13 @@ func openText(w io.Writer, o *envs.Opened) error {
 	fmt.Fprintln(w, o.URL)
 	if o.User != "" {
 		fmt.Fprintf(w, "user      %s\npassword  %s\n", o.User, o.Password)
+	}
+	if o.Token != "" {
+		fmt.Fprintf(w, "token     Bearer %s\n          (goes into the header Authorization, or where the page asks for it; until %s)\n",
+			o.Token, o.Expires.Local().Format("2006-01-02 15:04"))
+	}
+	if o.Note != "" {
+		fmt.Fprintln(w, o.Note)
 	}
 	_, err := fmt.Fprintln(w, "Ctrl-C ends it.")
 	return err
