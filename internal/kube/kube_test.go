@@ -34,7 +34,7 @@ const groups = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.i
 const core = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[{"versions":[{"version":"v1","resources":[
  {"resource":"namespaces","responseKind":{"kind":"Namespace"},"scope":"Cluster"}]}]}]}`
 
-func connect(t *testing.T, handler http.Handler) *Client {
+func connect(t testing.TB, handler http.Handler) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
