@@ -34,13 +34,13 @@ const groups = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.i
 const core = `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[{"versions":[{"version":"v1","resources":[
  {"resource":"namespaces","responseKind":{"kind":"Namespace"},"scope":"Cluster"}]}]}]}`
 
-func connect(t testing.TB, handler http.Handler) *Client {
-	t.Helper()
+func connect(tb testing.TB, handler http.Handler) *Client {
+	tb.Helper()
 	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	client, err := Connect(&rest.Config{Host: server.URL})
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(client.Close)
 	return client
 }
 

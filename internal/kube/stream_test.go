@@ -26,19 +26,20 @@ func processes() *kubetest.Exec {
 	}}
 }
 
-// overBoth runs a test over a WebSocket and over SPDY.
-func overBoth(t *testing.T, test func(t *testing.T, client *Client)) {
-	t.Helper()
-	for name, only := range map[string]bool{"websocket": false, "spdy": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := processes()
-			server.OnlySPDY = only
-			test(t, connect(t, server))
-			seen, sockets := server.Requests()
-			require.NotEmpty(t, seen)
-			require.Equal(t, only, sockets == 0)
-		})
+// servers are processes over a WebSocket and over SPDY.
+func servers() map[string]*kubetest.Exec {
+	both := map[string]*kubetest.Exec{"websocket": processes(), "spdy": processes()}
+	both["spdy"].OnlySPDY = true
+	return both
+}
+
+func TestStreamTakesAWebSocketWhereItCan(t *testing.T) {
+	t.Parallel()
+	for name, server := range servers() {
+		require.NoError(t, connect(t, server).Exec(t.Context(), Exec{Namespace: "ns", Pod: "web", Container: "main", Command: []string{"true", "x"}}))
+		seen, sockets := server.Requests()
+		require.Equal(t, []kubetest.Request{{Namespace: "ns", Pod: "web", Container: "main", Args: []string{"true", "x"}}}, seen)
+		require.Equal(t, name == "websocket", sockets == 1)
 	}
 }
 
@@ -52,68 +53,84 @@ func start(t *testing.T, client *Client, args ...string) *Stream {
 
 func TestStreamCarriesBothWays(t *testing.T) {
 	t.Parallel()
-	overBoth(t, func(t *testing.T, client *Client) {
-		s := start(t, client, "cat")
-		sent := bytes.Repeat([]byte("0123456789abcdef"), 40_000) // more than a message
-		go func() {
-			_, _ = s.Write(sent)
-			_ = s.CloseWrite()
-		}()
-		got, err := io.ReadAll(s)
-		require.NoError(t, err)
-		require.Len(t, got, len(sent))
-		require.True(t, bytes.Equal(sent, got))
-	})
+	for name, server := range servers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, server)
+			s := start(t, client, "cat")
+			sent := bytes.Repeat([]byte("0123456789abcdef"), 40_000) // more than a message
+			go func() {
+				_, _ = s.Write(sent)
+				_ = s.CloseWrite()
+			}()
+			got, err := io.ReadAll(s)
+			require.NoError(t, err)
+			require.Len(t, got, len(sent))
+			require.True(t, bytes.Equal(sent, got))
+		})
+	}
 }
 
 func TestStreamAnswersBeforeItsInputEnds(t *testing.T) {
 	t.Parallel()
-	overBoth(t, func(t *testing.T, client *Client) {
-		s := start(t, client, "cat")
-		for range 3 {
-			_, err := s.Write([]byte("ping\n"))
-			require.NoError(t, err)
-			got := make([]byte, 5)
-			_, err = io.ReadFull(s, got)
-			require.NoError(t, err)
-			require.Equal(t, "ping\n", string(got))
-		}
-		require.NoError(t, s.Close())
-		_, err := io.ReadAll(s)
-		require.Error(t, err)
-	})
+	for name, server := range servers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, server)
+			s := start(t, client, "cat")
+			for range 3 {
+				_, err := s.Write([]byte("ping\n"))
+				require.NoError(t, err)
+				got := make([]byte, 5)
+				_, err = io.ReadFull(s, got)
+				require.NoError(t, err)
+				require.Equal(t, "ping\n", string(got))
+			}
+			require.NoError(t, s.Close())
+			_, err := io.ReadAll(s)
+			require.Error(t, err)
+		})
+	}
 }
 
 func TestStreamTellsHowItEnded(t *testing.T) {
 	t.Parallel()
-	overBoth(t, func(t *testing.T, client *Client) {
-		s := start(t, client, "sh", "-c", "echo out; echo wrong >&2; exit 7")
-		got, err := io.ReadAll(s)
-		var exit clientexec.CodeExitError
-		require.ErrorAs(t, err, &exit)
-		require.Equal(t, 7, exit.Code)
-		require.Equal(t, "out\n", string(got))
-		require.ErrorContains(t, err, "ns/web")
-		require.Equal(t, "wrong", s.Stderr())
+	for name, server := range servers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, server)
+			s := start(t, client, "sh", "-c", "echo out; echo wrong >&2; exit 7")
+			got, err := io.ReadAll(s)
+			var exit clientexec.CodeExitError
+			require.ErrorAs(t, err, &exit)
+			require.Equal(t, 7, exit.Code)
+			require.Equal(t, "out\n", string(got))
+			require.ErrorContains(t, err, "ns/web")
+			require.Equal(t, "wrong", s.Stderr())
 
-		_, err = io.ReadAll(start(t, client, "absent"))
-		require.ErrorContains(t, err, "executable file not found")
-		require.False(t, errors.As(err, &exit))
-	})
+			_, err = io.ReadAll(start(t, client, "absent"))
+			require.ErrorContains(t, err, "executable file not found")
+			require.NotErrorAs(t, err, &exit)
+		})
+	}
 }
 
 func TestStreamIsCut(t *testing.T) {
 	t.Parallel()
-	overBoth(t, func(t *testing.T, client *Client) {
-		s := start(t, client, "cat")
-		ended := make(chan error, 1)
-		go func() {
-			_, err := io.ReadAll(s)
-			ended <- err
-		}()
-		require.NoError(t, s.Close())
-		require.Error(t, <-ended)
-	})
+	for name, server := range servers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, server)
+			s := start(t, client, "cat")
+			ended := make(chan error, 1)
+			go func() {
+				_, err := io.ReadAll(s)
+				ended <- err
+			}()
+			require.NoError(t, s.Close())
+			require.Error(t, <-ended)
+		})
+	}
 }
 
 func TestStreamIsRefused(t *testing.T) {
@@ -132,26 +149,30 @@ func TestStreamIsRefused(t *testing.T) {
 
 func TestExec(t *testing.T) {
 	t.Parallel()
-	overBoth(t, func(t *testing.T, client *Client) {
-		var stdout, stderr bytes.Buffer
-		run := func(stdin io.Reader, args ...string) error {
-			stdout.Reset()
-			stderr.Reset()
-			return client.Exec(t.Context(), Exec{Namespace: "ns", Pod: "web", Container: "main", Command: args, Stdin: stdin, Stdout: &stdout, Stderr: &stderr})
-		}
-		require.NoError(t, run(strings.NewReader("text"), "sh", "-c", "cat; echo no >&2"))
-		require.Equal(t, "text", stdout.String())
-		require.Equal(t, "no\n", stderr.String())
-		require.NoError(t, run(nil, "sh", "-c", "cat; echo done"))
-		require.Equal(t, "done\n", stdout.String())
-		var exit clientexec.CodeExitError
-		require.ErrorAs(t, run(nil, "false"), &exit)
-		require.Equal(t, 1, exit.Code)
+	for name, server := range servers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, server)
+			var stdout, stderr bytes.Buffer
+			run := func(stdin io.Reader, args ...string) error {
+				stdout.Reset()
+				stderr.Reset()
+				return client.Exec(t.Context(), Exec{Namespace: "ns", Pod: "web", Container: "main", Command: args, Stdin: stdin, Stdout: &stdout, Stderr: &stderr})
+			}
+			require.NoError(t, run(strings.NewReader("text"), "sh", "-c", "cat; echo no >&2"))
+			require.Equal(t, "text", stdout.String())
+			require.Equal(t, "no\n", stderr.String())
+			require.NoError(t, run(nil, "sh", "-c", "cat; echo done"))
+			require.Equal(t, "done\n", stdout.String())
+			var exit clientexec.CodeExitError
+			require.ErrorAs(t, run(nil, "false"), &exit)
+			require.Equal(t, 1, exit.Code)
 
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		require.ErrorIs(t, client.Exec(ctx, Exec{Namespace: "ns", Pod: "web", Command: []string{"sleep", "60"}}), context.Canceled)
-	})
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			require.ErrorIs(t, client.Exec(ctx, Exec{Namespace: "ns", Pod: "web", Command: []string{"sleep", "60"}}), context.Canceled)
+		})
+	}
 }
 
 func FuzzOutcome(f *testing.F) {
