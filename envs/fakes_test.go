@@ -102,6 +102,7 @@ func newOutside() *outside {
 		clusters: clustertest.NewFake(), content: origintest.NewMemory(), remote: &fakeRemote{Memory: origintest.NewMemory(), err: errors.New("no route to host")},
 		loaded: map[string]docker.Image{}, contexts: map[string]string{}, stacks: map[string]map[string]*fakeSet{},
 	}
+	o.disk = space{everybody: unknown, root: unknown}
 	o.clusters.Inside = func(string) error { return o.pass("inside cluster") }
 	return o
 }

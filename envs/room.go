@@ -19,7 +19,10 @@ import (
 // for whom some is kept back (statfs(2): f_bavail and f_bfree).
 type space struct{ everybody, root int64 }
 
-// room is an amount of memory and of disk, bytes; 0 where it is not known.
+// unknown is an amount that can't be told.
+const unknown = -1
+
+// room is an amount of memory and of disk, bytes.
 type room struct{ memory, disk int64 }
 
 // takes is what the stack takes when it is up and idles: an estimate.
@@ -52,10 +55,10 @@ func (r *upRun) enough(items []plan.Item) error {
 		return err
 	}
 	takes, has := r.takes(), r.has()
-	if has.memory > 0 && has.memory < takes.memory {
+	if has.memory != unknown && has.memory < takes.memory {
 		progress.Warn(r.sink, fmt.Sprintf("the stack takes about %s of memory when it idles, %s are free", size(takes.memory), size(has.memory)))
 	}
-	if has.disk > 0 && has.disk < takes.disk {
+	if has.disk != unknown && has.disk < takes.disk {
 		progress.Warn(r.sink, fmt.Sprintf("the stack takes up to %s of disk in %s, %s are free", size(takes.disk), r.dataRoot, size(has.disk)))
 	}
 	return nil
@@ -66,7 +69,7 @@ func (r *upRun) enough(items []plan.Item) error {
 // known.
 func (r *upRun) fits(bytes int64) error {
 	free := r.world.Disk(r.dataRoot)
-	if free == (space{}) || bytes <= free.root {
+	if free.root == unknown || bytes <= free.root {
 		return nil
 	}
 	return &fault.Error{
@@ -79,7 +82,7 @@ func (r *upRun) fits(bytes int64) error {
 // roomToBuild is enough for a build, which is written below the cache folder.
 func (e *Engine) roomToBuild(will source.Plan) error {
 	switch free := e.world.Disk(e.dirs.Cache); {
-	case free == (space{}):
+	case free.root == unknown:
 	case will.Download > free.root:
 		return &fault.Error{
 			Op: "making room for a build", Subject: e.dirs.Cache, Kind: fault.Preflight,
@@ -94,33 +97,33 @@ func (e *Engine) roomToBuild(will source.Plan) error {
 
 // known is size for what may not be known.
 func known(n int64) string {
-	if n == 0 {
+	if n == unknown {
 		return "an unknown amount"
 	}
 	return size(n)
 }
 
-// availableMemory is what the kernel could give to new programs, bytes; 0
-// where it does not say.
+// availableMemory is what the kernel could give to new programs, bytes;
+// unknown where it does not say.
 func availableMemory() int64 {
 	raw, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return 0
+		return unknown
 	}
 	for line := range strings.Lines(string(raw)) {
 		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			if err != nil {
-				return 0
+				return unknown
 			}
 			return kib << 10
 		}
 	}
-	return 0
+	return unknown
 }
 
-// diskSpace is what is free where dir lies; the zero space where that can't be
-// told, for one since dir is not there.
+// diskSpace is what is free where dir lies; unknown where that can't be told,
+// for one since dir is not there.
 func diskSpace(dir string) space {
 	var fs unix.Statfs_t
 	for {
@@ -129,7 +132,7 @@ func diskSpace(dir string) space {
 			continue
 		}
 		if err != nil {
-			return space{}
+			return space{everybody: unknown, root: unknown}
 		}
 		return space{everybody: int64(fs.Bavail) * fs.Bsize, root: int64(fs.Bfree) * fs.Bsize}
 	}

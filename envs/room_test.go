@@ -90,12 +90,12 @@ func TestABlobThatImagesShareIsCountedOnce(t *testing.T) {
 func TestABuildThatSurelyDoesNotFitIsNotBegun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bothComponents)
-	b.disk = space{everybody: 1, root: 1}
+	b.disk = space{} // full
 	_, err := b.lock(t, LockOptions{})
 	require.Equal(t, fault.Preflight, fault.KindOf(err))
-	require.ErrorContains(t, err, "are to be fetched, 1 B are free")
+	require.ErrorContains(t, err, "are to be fetched, 0 B are free")
 	require.Zero(t, b.archive.made)
-	b.disk.root = 1 << 40
+	b.disk = space{everybody: 1, root: 1 << 40}
 	_, err = b.lock(t, LockOptions{})
 	require.NoError(t, err)
 	require.Contains(t, b.said(), "the build writes about")
@@ -121,4 +121,14 @@ func TestThePlanCountsTheNodeImageThatIsDownloaded(t *testing.T) {
 	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
 	require.NoError(t, err)
 	require.Zero(t, itemOf(t, items, "cluster").Download)
+}
+
+func TestDiskSpace(t *testing.T) {
+	t.Parallel()
+	here := diskSpace(t.TempDir())
+	require.GreaterOrEqual(t, here.root, here.everybody)
+	require.Positive(t, here.root)
+	require.Equal(t, space{everybody: unknown, root: unknown}, diskSpace("/no/such/folder"))
+	require.Equal(t, "an unknown amount", known(unknown))
+	require.Equal(t, "0 B", known(0))
 }

@@ -31,8 +31,7 @@ type world struct {
 	Target     func(addr netip.AddrPort) images.Target
 	Connect    func(kubeconfig []byte) (live, error)
 	Kubeconfig contexts
-	// Disk is what is free where a folder lies; the zero space where that can't
-	// be told.
+	// Disk is what is free where a folder lies.
 	Disk func(dir string) space
 }
 

@@ -109,6 +109,8 @@ func (r *Reader) once(ctx context.Context, o Options, out *output) error {
 				case err == nil:
 				case notStartedYet(err): // it ended in between, and another is on its way
 					r.notStarted(pod.Name, c)
+				case apierrors.IsNotFound(err):
+					progress.Warn(r.Sink, fmt.Sprintf("%s/%s is gone", pod.Name, c.name))
 				default:
 					mu.Lock()
 					defer mu.Unlock()

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
@@ -48,6 +50,20 @@ func TestALogThatCannotBeReadKeepsNoOtherFromIt(t *testing.T) {
 	err = <-start(t, f, Options{}).ended
 	require.ErrorIs(t, err, errBroken)
 	require.Equal(t, 1, fault.ExitCode(err), "nothing could be read")
+}
+
+func TestAPodThatWentSinceTheLookIsNoFailure(t *testing.T) {
+	t.Parallel()
+	f := newFake(podOf("a", runs("main", "1")))
+	f.lives("a/main").fails = apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "a")
+	r := start(t, f, Options{})
+	require.NoError(t, <-r.ended)
+	require.Equal(t, "a/main is gone", r.said())
+
+	r = start(t, f, Options{Follow: true})
+	f.events <- event{pod: f.pods[0], gone: true}
+	r.stop(t)
+	require.Empty(t, r.said())
 }
 
 func TestNoPodsAreNotFound(t *testing.T) {

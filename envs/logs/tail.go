@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
@@ -92,7 +93,7 @@ func (t *tail) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && !told {
+		if err != nil && !told && !apierrors.IsNotFound(err) { // that its pod is gone is told elsewhere
 			progress.Warn(t.reader.Sink, fmt.Sprintf("%s/%s: %v", t.pod.Name, t.name, err))
 		}
 		told = err != nil
