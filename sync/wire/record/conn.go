@@ -1,0 +1,351 @@
+package record
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is how a Conn finds out that the other side is gone.
+type Config struct {
+	// Heartbeat is how often a sign of life is sent where there is nothing else
+	// to send. 0: 3 s.
+	Heartbeat time.Duration
+	// Timeout is how long nothing may arrive, or a write may take, before the
+	// connection counts as lost. It is several heartbeats of the other side.
+	// 0: 10 s.
+	Timeout time.Duration
+	// Answers is set on the side that says nothing before the other has spoken.
+	// What it sent earlier could be read by a shell.
+	Answers bool
+}
+
+// Errors of connections.
+var (
+	// ErrStalled: nothing came, or nothing could be sent, for Config.Timeout.
+	ErrStalled = errors.New("no sign of life from the other side")
+	// ErrLost: the pipe ended or failed.
+	ErrLost = errors.New("the connection was lost")
+	// ErrClosed: the connection was closed on this side.
+	ErrClosed = errors.New("the connection is closed")
+)
+
+// maxQueue is how many bytes wait to be sent before Write waits too. It is
+// small: what is urgent stands behind it.
+const maxQueue = 2 * MaxPayload
+
+// Traffic counts the bytes of a connection, on the wire and as they were
+// before compression.
+type Traffic struct {
+	Sent, Received       int64 // on the wire
+	SentRaw, ReceivedRaw int64
+}
+
+// Conn is one end of a connection over a pipe. Read, Write with Flush, and the
+// other methods may each be called by another goroutine. Its own goroutines
+// end with it, as soon as the pipe's Read and Write return.
+type Conn struct {
+	rw     io.ReadWriteCloser
+	config Config
+
+	mu    sync.Mutex
+	queue []byte        // to be sent
+	free  []byte        // the last queue, to be used again
+	wake  chan struct{} // there is something to send
+	room  chan struct{} // the queue was taken
+
+	in   chan []byte // payloads that arrived
+	rest []byte      // of the payload that Read is at
+
+	heard    chan struct{} // closed once the other side has spoken
+	closed   chan struct{}
+	close    sync.Once
+	cause    error        // set before closed is closed
+	arrived  atomic.Int64 // when something last came, in ns since start
+	writing  atomic.Int64 // when the write that is going on began; 0: none is
+	start    time.Time
+	sent     atomic.Int64
+	received atomic.Int64
+	sentRaw  atomic.Int64
+	rcvdRaw  atomic.Int64
+}
+
+// New begins a connection over a pipe, which it owns from then on.
+func New(rw io.ReadWriteCloser, config Config) (*Conn, error) {
+	if config.Heartbeat == 0 {
+		config.Heartbeat = 3 * time.Second
+	}
+	if config.Timeout == 0 {
+		config.Timeout = 10 * time.Second
+	}
+	encoder, err := newEncoder()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{
+		rw: rw, config: config, start: time.Now(),
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		in: make(chan []byte), heard: make(chan struct{}), closed: make(chan struct{}),
+	}
+	go c.send(encoder)
+	go c.receive()
+	go c.watch()
+	return c, nil
+}
+
+// Read implements io.Reader. After the connection's end it gives the cause.
+func (c *Conn) Read(p []byte) (int, error) {
+	for len(c.rest) == 0 {
+		select {
+		case c.rest = <-c.in:
+		case <-c.closed:
+			return 0, c.cause
+		}
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// Write puts bytes into the queue. They are sent with the next Flush, or when
+// they fill a record.
+func (c *Conn) Write(p []byte) (int, error) {
+	for {
+		select {
+		case <-c.closed:
+			return 0, c.cause
+		default:
+		}
+		c.mu.Lock()
+		if len(c.queue) < maxQueue {
+			c.queue = append(c.queue, p...)
+			full := len(c.queue) >= MaxPayload
+			c.mu.Unlock()
+			if full {
+				notify(c.wake)
+			}
+			return len(p), nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.room:
+		case <-c.closed:
+		}
+	}
+}
+
+// Flush has what is in the queue sent now.
+func (c *Conn) Flush() { notify(c.wake) }
+
+// Close ends the connection and closes the pipe.
+func (c *Conn) Close() error {
+	c.Fail(ErrClosed)
+	return nil
+}
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.closed }
+
+// Err is why the connection ended; nil while it has not. It is io.EOF where
+// the other side closed it between two records.
+func (c *Conn) Err() error {
+	select {
+	case <-c.closed:
+		return c.cause
+	default:
+		return nil
+	}
+}
+
+// Heard is closed when the other side has spoken.
+func (c *Conn) Heard() <-chan struct{} { return c.heard }
+
+// Traffic is what has been sent and received so far.
+func (c *Conn) Traffic() Traffic {
+	return Traffic{
+		Sent: c.sent.Load(), Received: c.received.Load(),
+		SentRaw: c.sentRaw.Load(), ReceivedRaw: c.rcvdRaw.Load(),
+	}
+}
+
+// Fail ends the connection for a reason, and closes the pipe. The first one counts.
+func (c *Conn) Fail(cause error) {
+	c.close.Do(func() {
+		c.cause = cause
+		close(c.closed)
+		_ = c.rw.Close() // the cause says more than this could
+	})
+}
+
+// send is the goroutine that writes: the magic number, and then records as the
+// queue fills, or a beat.
+func (c *Conn) send(e *encoder) {
+	defer e.close()
+	if c.config.Answers {
+		select {
+		case <-c.heard:
+		case <-c.closed:
+			return
+		}
+	}
+	if !c.put([]byte(magic)) {
+		return
+	}
+	beat := time.NewTimer(c.config.Heartbeat)
+	defer beat.Stop()
+	for {
+		least := 0
+		select {
+		case <-c.wake:
+		case <-beat.C:
+			least = 1
+		case <-c.closed:
+			return
+		}
+		n, ok := c.sendQueue(e, c.take(), least)
+		if !ok {
+			return
+		}
+		if n > 0 {
+			beat.Reset(c.config.Heartbeat)
+		}
+	}
+}
+
+// sendQueue sends a queue as records, and says how many. An empty record is a
+// beat; one is sent where the queue makes fewer than least.
+func (c *Conn) sendQueue(e *encoder, queue []byte, least int) (n int, ok bool) {
+	defer c.giveBack(queue)
+	for ; n < least || len(queue) > 0; n++ {
+		payload := queue[:min(len(queue), MaxPayload)]
+		queue = queue[len(payload):]
+		record, err := e.encode(payload)
+		if err != nil {
+			c.Fail(err)
+			return n, false
+		}
+		c.sentRaw.Add(int64(len(payload)))
+		if !c.put(record) {
+			return n, false
+		}
+	}
+	return n, true
+}
+
+// take empties the queue.
+func (c *Conn) take() []byte {
+	c.mu.Lock()
+	queue := c.queue
+	c.queue, c.free = c.free[:0], nil
+	c.mu.Unlock()
+	notify(c.room)
+	return queue
+}
+
+// giveBack lets a queue's memory be used again, unless it has become large.
+func (c *Conn) giveBack(queue []byte) {
+	if cap(queue) <= 2*maxQueue {
+		c.mu.Lock()
+		c.free = queue
+		c.mu.Unlock()
+	}
+}
+
+// put writes to the pipe.
+func (c *Conn) put(b []byte) bool {
+	c.writing.Store(int64(time.Since(c.start)))
+	n, err := c.rw.Write(b)
+	c.writing.Store(0)
+	c.sent.Add(int64(n))
+	if err != nil {
+		c.Fail(fmt.Errorf("%w: %w", ErrLost, err))
+		return false
+	}
+	return true
+}
+
+// receive is the goroutine that reads. Two buffers are enough: when one is
+// taken, the one before has been read to its end.
+func (c *Conn) receive() {
+	r := bufio.NewReaderSize(pulse{c}, MaxPayload)
+	if err := findMagic(r); err != nil {
+		c.Fail(err)
+		return
+	}
+	close(c.heard)
+	d := newDecoder(r)
+	defer d.close()
+	var bufs [2][MaxPayload]byte
+	for i := 0; ; {
+		payload, err := d.decode(&bufs[i])
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, ErrCorrupt):
+			c.Fail(err)
+			return
+		case err != nil:
+			c.Fail(fmt.Errorf("%w: %w", ErrLost, err))
+			return
+		case len(payload) == 0:
+			continue
+		}
+		c.rcvdRaw.Add(int64(len(payload)))
+		select {
+		case c.in <- payload:
+			i = 1 - i
+		case <-c.closed:
+			return
+		}
+	}
+}
+
+// pulse is the pipe's reader, which notes when something came.
+type pulse struct{ c *Conn }
+
+// Read implements io.Reader.
+func (p pulse) Read(b []byte) (int, error) {
+	n, err := p.c.rw.Read(b)
+	if n > 0 {
+		p.c.received.Add(int64(n))
+		p.c.arrived.Store(int64(time.Since(p.c.start)))
+	}
+	return n, err
+}
+
+// watch is the goroutine that ends a connection on which nothing moves. Until
+// the other side has spoken it may take its time to start.
+func (c *Conn) watch() {
+	select {
+	case <-c.heard:
+	case <-c.closed:
+		return
+	}
+	ticks := time.NewTicker(c.config.Timeout / 4)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+		case <-c.closed:
+			return
+		}
+		now := time.Since(c.start)
+		since := time.Duration(c.arrived.Load())
+		if began := time.Duration(c.writing.Load()); began > 0 {
+			since = min(since, began)
+		}
+		if now-since > c.config.Timeout {
+			c.Fail(fmt.Errorf("%w for %v", ErrStalled, c.config.Timeout))
+			return
+		}
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
