@@ -236,11 +236,11 @@ func notRunning(problems []error) error {
 func none(all []*corev1.Pod, t Target, q query) error {
 	var have []string
 	for _, p := range all {
-		switch {
-		case t.Kind == KindJupyterHub && p.Annotations[hubServer] != "":
-			have = append(have, p.Annotations[hubUser]+"/"+p.Annotations[hubServer])
+		switch user, server := hubServerOf(p); {
+		case t.Kind == KindJupyterHub && server != "":
+			have = append(have, user+"/"+server)
 		case t.Kind == KindJupyterHub:
-			have = append(have, p.Annotations[hubUser])
+			have = append(have, user)
 		case q.part != nil && t.Part != "":
 			have = append(have, t.Name+"/"+q.part(p))
 		}

@@ -165,6 +165,7 @@ func TestFind(t *testing.T) {
 		"one that runs elsewhere":   {"pod/a", []*corev1.Pod{newPod("x", "a"), newPod("y", "a", stuck)}, nil, found{"x/a", "main"}},
 		"a user's server":           {"hub/ann", []*corev1.Pod{newPod("h", "j-1", hub("ann", "")), newPod("h", "j-2", hub("ann", "gpu")), newPod("h", "j-3", hub("bob", ""))}, nil, found{"h/j-1", "notebook"}},
 		"a named server":            {"hub/ann/gpu", []*corev1.Pod{newPod("h", "j-1", hub("ann", "")), newPod("h", "j-2", hub("ann", "gpu"))}, nil, found{"h/j-2", "notebook"}},
+		"a user of an old hub":      {"hub/ann", []*corev1.Pod{newPod("h", "j-1", labels(hubUser, "ann"), containers("notebook"))}, nil, found{"h/j-1", "notebook"}},
 		"a user with signs":         {"hub/A@x.org", []*corev1.Pod{newPod("h", "j-1", hub("A@x.org", ""))}, nil, found{"h/j-1", "notebook"}},
 		"a Kubeflow Notebook":       {"notebook/fraud", []*corev1.Pod{newPod("x", "fraud-0", labels(notebookName, "fraud"), containers("fraud", "helper"))}, nil, found{"x/fraud-0", "fraud"}},
 		"a StatefulSet's newest":    {"sts/web", []*corev1.Pod{newPod("x", "web-0", labels("app", "web"), age(time.Hour)), newPod("x", "web-1", labels("app", "web")), newPod("x", "z", age(-time.Hour))}, []runtime.Object{workload("apps/v1", "StatefulSet", "x", "web")}, found{"x/web-1", "main"}},

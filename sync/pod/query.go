@@ -58,7 +58,8 @@ func queryOf(ctx context.Context, client *kube.Client, t Target) (query, error) 
 	case KindJupyterHub:
 		q.options.LabelSelector = hubUser
 		q.keep = func(p *corev1.Pod) bool {
-			return p.Annotations[hubUser] == t.Name && p.Annotations[hubServer] == t.Part
+			user, server := hubServerOf(p)
+			return user == t.Name && server == t.Part
 		}
 	case KindNotebook:
 		q.options.LabelSelector = notebookName + "=" + t.Name
@@ -78,6 +79,16 @@ func queryOf(ctx context.Context, client *kube.Client, t Target) (query, error) 
 		}
 	}
 	return q, nil
+}
+
+// hubServerOf returns the user and the server that a pod is. Hubs that are old
+// have the labels alone.
+func hubServerOf(p *corev1.Pod) (user, server string) {
+	user, server = p.Annotations[hubUser], p.Annotations[hubServer]
+	if user == "" {
+		user, server = p.Labels[hubUser], p.Labels[hubServer]
+	}
+	return user, server
 }
 
 func indexed(name, index string) string {
