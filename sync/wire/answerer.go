@@ -18,10 +18,11 @@ type asked struct {
 // questions holds what the other side wants and has not been answered yet. One
 // goroutine receives and calls take, another one answers.
 type questions struct {
-	codec codec
-	have  []chunk.ID    // of the want to come
-	open  bool          // wants may follow in this exchange
-	ready chan struct{} // there may be something in list
+	codec   codec
+	allowed func(endpoint.Want) bool // nil: every want is
+	have    []chunk.ID               // of the want to come
+	open    bool                     // wants may follow in this exchange
+	ready   chan struct{}            // there may be something in list
 
 	mu       sync.Mutex
 	list     []asked
@@ -88,6 +89,9 @@ func (q *questions) decode(payload []byte) ([]endpoint.Want, error) {
 		}
 		if len(wants) == batchWants {
 			return protocol("more than %d wants at once", batchWants)
+		}
+		if q.allowed != nil && !q.allowed(w) {
+			return protocol("the content of %q is wanted, which is no part of the changes", clean(w.Path, 256))
 		}
 		w.Have, q.have = q.have, nil
 		wants = append(wants, w)

@@ -26,7 +26,7 @@ func (r *Remote) Apply(ctx context.Context, changes []tree.Change, from endpoint
 	}
 	defer c.close()
 	defer c.closeWith(ctx)()
-	outcomes, err := c.applied(ctx, len(changes), from)
+	outcomes, err := c.applied(ctx, changes, from)
 	if err != nil {
 		return nil, inTime(ctx, err)
 	}
@@ -46,12 +46,19 @@ func (c *call) sendChanges(changes []tree.Change, contents map[int][]byte) error
 	return c.sendValue(kindEnd, result{})
 }
 
-// applied answers what the helper wants, until it has the outcomes.
-func (c *call) applied(ctx context.Context, n int, from endpoint.Fetcher) ([]endpoint.Outcome, error) {
+// applied answers what the helper wants, until it has the outcomes. It may want
+// what the changes bring and nothing else, whatever else the folder has.
+func (c *call) applied(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) ([]endpoint.Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var outcomes []endpoint.Outcome
+	n := len(changes)
+	brought := make(map[string]tree.Entry, n)
+	for _, change := range changes {
+		brought[change.Path] = change.To
+	}
 	q := newQuestions(c.mux.codec)
+	q.allowed = func(w endpoint.Want) bool { return brought[w.Path] == w.Entry }
 	ended := c.listen(func(m message) error {
 		if taken, err := q.take(m); taken {
 			return err

@@ -208,11 +208,11 @@ func (c *call) receiveIn(buf *[]byte) (kind, []byte, error) {
 
 // broken is why a stream could not be read.
 func (c *call) broken(err error) error {
-	err = c.mux.cause(err)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	cause := c.mux.cause(err)
+	if cause == err && errors.Is(err, io.ErrUnexpectedEOF) { //nolint:errorlint // whether the stream itself says so
 		return protocol("a call that ends within a message")
 	}
-	return err
+	return cause
 }
 
 // answer receives a message that may only be of one kind, or an error of the

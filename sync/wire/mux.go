@@ -85,8 +85,12 @@ func (f *framed) cork() (uncork func()) {
 	})
 }
 
-// Close implements io.Closer for yamux.
-func (f *framed) Close() error { return f.conn.Close() }
+// Close implements io.Closer for yamux, which closes its connection where a
+// frame can't be. Any other end has a cause already.
+func (f *framed) Close() error {
+	f.conn.Fail(protocol("a stream frame that makes no sense"))
+	return nil
+}
 
 // mux is a connection with streams.
 type mux struct {

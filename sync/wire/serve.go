@@ -15,8 +15,6 @@ import (
 // folder that the laptop names is opened with open, and closed in the end, with
 // the pipe. It returns nil when the laptop closed the connection.
 func Serve(ctx context.Context, rw io.ReadWriteCloser, open Opener, o Options) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	codec, err := newCodec()
 	if err != nil {
 		return errors.Join(err, rw.Close())
@@ -39,8 +37,11 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, open Opener, o Options) e
 		open: open, options: o, began: time.Now(),
 		scans: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 	}
-	err = s.serve(ctx, m)
-	if cause := conn.Err(); errors.Is(cause, io.EOF) {
+	// Calls end after the connection has: that they were ended is not an answer.
+	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	err = s.serve(calls, m)
+	if errors.Is(conn.Err(), io.EOF) {
 		err = nil
 	}
 	cancel()

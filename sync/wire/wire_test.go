@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -34,19 +35,19 @@ type joined struct {
 }
 
 // join serves a folder over a pipe and dials it.
-func join(t testing.TB, f endpoint.Endpoint, laptop, helper io.ReadWriteCloser, o Options) joined {
-	t.Helper()
-	j, err := tryJoin(t, f, laptop, helper, o)
-	require.NoError(t, err)
-	t.Cleanup(func() {
+func join(tb testing.TB, f endpoint.Endpoint, laptop, helper io.ReadWriteCloser, o Options) joined {
+	tb.Helper()
+	j, err := tryJoin(tb, f, laptop, helper, o)
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
 		_ = j.Close()
 		<-j.served
 	})
 	return j
 }
 
-func tryJoin(t testing.TB, f endpoint.Endpoint, laptop, helper io.ReadWriteCloser, o Options) (joined, error) {
-	t.Helper()
+func tryJoin(tb testing.TB, f endpoint.Endpoint, laptop, helper io.ReadWriteCloser, o Options) (joined, error) {
+	tb.Helper()
 	served := make(chan error, 1)
 	go func() {
 		served <- Serve(context.Background(), helper, func(_ context.Context, open Open) (endpoint.Endpoint, error) {
@@ -57,14 +58,14 @@ func tryJoin(t testing.TB, f endpoint.Endpoint, laptop, helper io.ReadWriteClose
 		}, o)
 		close(served)
 	}()
-	r, err := Dial(t.Context(), laptop, Open{Session: "test", Root: "/data", Rules: []byte("*.log")}, o)
+	r, err := Dial(tb.Context(), laptop, Open{Session: "test", Root: "/data", Rules: []byte("*.log")}, o)
 	return joined{Remote: r, served: served}, err
 }
 
-func pipe(t testing.TB, f endpoint.Endpoint) joined {
-	t.Helper()
+func pipe(tb testing.TB, f endpoint.Endpoint) joined {
+	tb.Helper()
 	a, b := net.Pipe()
-	return join(t, f, a, b, Options{Version: "test"})
+	return join(tb, f, a, b, Options{Version: "test"})
 }
 
 // duplex is a pair of pipes, as a process has with its standard input and
@@ -77,12 +78,12 @@ type duplex struct {
 
 func (d duplex) Close() error { return d.close() }
 
-func osPipes(t testing.TB) (laptop, helper io.ReadWriteCloser) {
-	t.Helper()
+func osPipes(tb testing.TB) (laptop, helper io.ReadWriteCloser) {
+	tb.Helper()
 	r1, w1, err := os.Pipe()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	r2, w2, err := os.Pipe()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	both := func(a, b io.Closer) func() error { return func() error { return errors.Join(a.Close(), b.Close()) } }
 	return duplex{r1, w2, both(r1, w2)}, duplex{r2, w1, both(r2, w1)}
 }
@@ -355,7 +356,7 @@ func TestApplyWhoseContentFails(t *testing.T) {
 	pod, laptop := newFolder(), newFolder()
 	r := pipe(t, pod)
 	for i := range 3000 {
-		laptop.write(fmt.Sprint(i), content4K(i))
+		laptop.write(fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, 800)) // more than goes along
 	}
 	changes := creations(laptop)
 	broken := errors.New("the disk is on fire")
@@ -424,7 +425,7 @@ func TestContentMayBeGivenUp(t *testing.T) {
 	pod, laptop := newFolder(), newFolder()
 	r := pipe(t, skipping{pod})
 	for i := range 3000 {
-		laptop.write(fmt.Sprint(i), content4K(i))
+		laptop.write(fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, 800))
 	}
 	outcomes, err := r.Apply(t.Context(), creations(laptop), laptop)
 	require.NoError(t, err)

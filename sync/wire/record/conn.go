@@ -38,6 +38,13 @@ var (
 // small: what is urgent stands behind it.
 const maxQueue = 2 * MaxPayload
 
+const (
+	// farewell is how long Close tries to say that it was one.
+	farewell = 500 * time.Millisecond
+	// lastWord is how long a failed write waits for what explains it.
+	lastWord = 100 * time.Millisecond
+)
+
 // Traffic counts the bytes of a connection, on the wire and as they were
 // before compression.
 type Traffic struct {
@@ -62,6 +69,9 @@ type Conn struct {
 	rest []byte      // of the payload that Read is at
 
 	heard    chan struct{} // closed once the other side has spoken
+	leaving  chan struct{} // closed by Close: the end is to be sent
+	left     chan struct{} // closed when it was
+	leave    sync.Once
 	closed   chan struct{}
 	close    sync.Once
 	cause    error        // set before closed is closed
@@ -89,7 +99,8 @@ func New(rw io.ReadWriteCloser, config Config) (*Conn, error) {
 	c := &Conn{
 		rw: rw, config: config, start: time.Now(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
-		in: make(chan []byte), heard: make(chan struct{}), closed: make(chan struct{}),
+		in: make(chan []byte), heard: make(chan struct{}),
+		leaving: make(chan struct{}), left: make(chan struct{}), closed: make(chan struct{}),
 	}
 	go c.send(encoder)
 	go c.receive()
@@ -141,8 +152,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Flush has what is in the queue sent now.
 func (c *Conn) Flush() { notify(c.wake) }
 
-// Close ends the connection and closes the pipe.
+// Close sends what is in the queue and says goodbye, as far as that can be done
+// at once, ends the connection and closes the pipe.
 func (c *Conn) Close() error {
+	c.leave.Do(func() { close(c.leaving) })
+	late := time.NewTimer(farewell)
+	defer late.Stop()
+	select {
+	case <-c.left:
+	case <-c.closed:
+	case <-late.C:
+	}
 	c.Fail(ErrClosed)
 	return nil
 }
@@ -151,7 +171,7 @@ func (c *Conn) Close() error {
 func (c *Conn) Done() <-chan struct{} { return c.closed }
 
 // Err is why the connection ended; nil while it has not. It is io.EOF where
-// the other side closed it between two records.
+// the other side closed it.
 func (c *Conn) Err() error {
 	select {
 	case <-c.closed:
@@ -185,14 +205,8 @@ func (c *Conn) Fail(cause error) {
 // queue fills, or a beat.
 func (c *Conn) send(e *encoder) {
 	defer e.close()
-	if c.config.Answers {
-		select {
-		case <-c.heard:
-		case <-c.closed:
-			return
-		}
-	}
-	if !c.put([]byte(magic)) {
+	defer close(c.left)
+	if !c.begin() {
 		return
 	}
 	beat := time.NewTimer(c.config.Heartbeat)
@@ -203,6 +217,11 @@ func (c *Conn) send(e *encoder) {
 		case <-c.wake:
 		case <-beat.C:
 			least = 1
+		case <-c.leaving:
+			if _, ok := c.sendQueue(e, c.take(), 0); ok {
+				c.put(e.encodeEnd())
+			}
+			return
 		case <-c.closed:
 			return
 		}
@@ -214,6 +233,24 @@ func (c *Conn) send(e *encoder) {
 			beat.Reset(c.config.Heartbeat)
 		}
 	}
+}
+
+// begin sends the magic number, when it is time for it.
+func (c *Conn) begin() bool {
+	if c.config.Answers {
+		select {
+		case <-c.heard:
+		case <-c.leaving:
+			select {
+			case <-c.heard:
+			default:
+				return false // nobody is there to say goodbye to
+			}
+		case <-c.closed:
+			return false
+		}
+	}
+	return c.put([]byte(magic))
 }
 
 // sendQueue sends a queue as records, and says how many. An empty record is a
@@ -261,11 +298,18 @@ func (c *Conn) put(b []byte) bool {
 	n, err := c.rw.Write(b)
 	c.writing.Store(0)
 	c.sent.Add(int64(n))
-	if err != nil {
-		c.Fail(fmt.Errorf("%w: %w", ErrLost, err))
-		return false
+	if err == nil {
+		return true
 	}
-	return true
+	// What the other side said last is on its way to the reader, and may say more.
+	late := time.NewTimer(lastWord)
+	defer late.Stop()
+	select {
+	case <-c.closed:
+	case <-late.C:
+		c.Fail(fmt.Errorf("%w: %w", ErrLost, err))
+	}
+	return false
 }
 
 // receive is the goroutine that reads. Two buffers are enough: when one is

@@ -34,7 +34,7 @@ const headerSize = 16
 
 const (
 	flagCompressed = 1 << 0
-	knownFlags     = flagCompressed
+	flagEnd        = 1 << 1 // nothing comes after; it has no payload
 )
 
 const (
@@ -44,7 +44,7 @@ const (
 	// worthwhile is the size from which a payload goes through the compressor.
 	worthwhile = 128
 	// window is how far back zstd may refer, and so what a decoder must keep.
-	window = 1 << 20
+	window = 512 << 10
 )
 
 // ErrCorrupt is what arrives being no record of this protocol, or not the one
@@ -91,10 +91,10 @@ func newEncoder() (*encoder, error) {
 // next call.
 func (e *encoder) encode(payload []byte) ([]byte, error) {
 	e.buf.Reset()
-	var header [headerSize]byte
-	e.buf.Write(header[:])
+	e.buf.Write(make([]byte, headerSize))
+	flags := byte(0)
 	if len(payload) >= worthwhile {
-		header[0] |= flagCompressed
+		flags |= flagCompressed
 		if _, err := e.zstd.Write(payload); err != nil {
 			return nil, err
 		}
@@ -105,14 +105,26 @@ func (e *encoder) encode(payload []byte) ([]byte, error) {
 		e.buf.Write(payload)
 	}
 	record := e.buf.Bytes()
-	wire := record[headerSize:]
+	e.seal(record, flags, len(payload))
+	return record, nil
+}
+
+// encodeEnd returns the record after which nothing comes.
+func (e *encoder) encodeEnd() []byte {
+	record := make([]byte, headerSize)
+	e.seal(record, flagEnd, 0)
+	return record
+}
+
+// seal fills in the header of a record.
+func (e *encoder) seal(record []byte, flags byte, raw int) {
+	header, wire := record[:headerSize], record[headerSize:]
+	header[0] = flags
 	putUint24(header[1:], len(wire))
-	putUint24(header[5:], len(payload))
+	putUint24(header[5:], raw)
 	binary.BigEndian.PutUint32(header[8:], e.sums.header(e.number, header[:8]))
 	binary.BigEndian.PutUint32(header[12:], e.sums.payload(wire))
-	copy(record, header[:])
 	e.number++
-	return record, nil
 }
 
 func (e *encoder) close() { _ = e.zstd.Close() } // it writes to memory
@@ -129,42 +141,75 @@ type decoder struct {
 
 func newDecoder(r io.Reader) *decoder { return &decoder{sums: newChecksums(), r: r} }
 
-// decode reads a record and returns its payload, which lies in buf. A stream that ends between two records gives
-// io.EOF, within one io.ErrUnexpectedEOF.
+// decode reads a record and returns its payload, which lies in buf. The record
+// that is the end gives io.EOF, a stream that ends without it
+// io.ErrUnexpectedEOF.
 func (d *decoder) decode(buf *[MaxPayload]byte) ([]byte, error) {
-	var header [headerSize]byte
-	if _, err := io.ReadFull(d.r, header[:]); err != nil {
-		return nil, err
-	}
-	if binary.BigEndian.Uint32(header[8:]) != d.sums.header(d.number, header[:8]) {
-		return nil, corrupt("the header of record %d", d.number)
-	}
-	length, raw := uint24(header[1:]), uint24(header[5:])
-	compressed := header[0]&flagCompressed != 0
+	h, err := d.header()
 	switch {
-	case header[0]&^knownFlags != 0 || header[4] != 0:
-		return nil, corrupt("record %d has flags that are not known", d.number)
-	case length > maxWire || raw > MaxPayload || !compressed && length != raw || compressed && raw == 0:
-		return nil, corrupt("record %d has %d bytes for %d", d.number, length, raw)
+	case err != nil:
+		return nil, err
+	case h.flags&flagEnd != 0:
+		return nil, io.EOF
 	}
-	wire := d.wire[:length]
-	if _, err := io.ReadFull(d.r, wire); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
+	wire := d.wire[:h.wire]
+	if err := d.fill(wire); err != nil {
 		return nil, err
 	}
-	if binary.BigEndian.Uint32(header[12:]) != d.sums.payload(wire) {
+	if h.sum != d.sums.payload(wire) {
 		return nil, corrupt("the payload of record %d", d.number)
 	}
-	payload := buf[:raw]
-	if !compressed {
+	payload := buf[:h.raw]
+	if h.flags&flagCompressed == 0 {
 		copy(payload, wire)
 	} else if err := d.decompress(payload, wire); err != nil {
 		return nil, corrupt("record %d can't be decompressed: %v", d.number, err)
 	}
 	d.number++
 	return payload, nil
+}
+
+// header is what the header of a record says.
+type header struct {
+	flags     byte
+	wire, raw int    // length of the payload, as it comes and in the end
+	sum       uint32 // of the payload, as it comes
+}
+
+// header reads and checks a header.
+func (d *decoder) header() (header, error) {
+	var b [headerSize]byte
+	if err := d.fill(b[:]); err != nil {
+		return header{}, err
+	}
+	if binary.BigEndian.Uint32(b[8:]) != d.sums.header(d.number, b[:8]) {
+		return header{}, corrupt("the header of record %d", d.number)
+	}
+	h := header{flags: b[0], wire: uint24(b[1:]), raw: uint24(b[5:]), sum: binary.BigEndian.Uint32(b[12:])}
+	wrong := false
+	switch h.flags {
+	case 0:
+		wrong = h.wire != h.raw
+	case flagCompressed:
+		wrong = h.raw == 0
+	case flagEnd:
+		wrong = h.wire != 0 || h.raw != 0
+	default:
+		return header{}, corrupt("record %d has flags that are not known", d.number)
+	}
+	if wrong || b[4] != 0 || h.wire > maxWire || h.raw > MaxPayload {
+		return header{}, corrupt("record %d has %d bytes for %d", d.number, h.wire, h.raw)
+	}
+	return h, nil
+}
+
+// fill reads as much as b holds.
+func (d *decoder) fill(b []byte) error {
+	_, err := io.ReadFull(d.r, b)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // decompress fills payload from a part of the zstd frame.

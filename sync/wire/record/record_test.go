@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// encodeAll returns the records of payloads, one after the other.
+// encodeAll returns the records of payloads, one after the other, without an
+// end.
 func encodeAll(t testing.TB, payloads ...[]byte) []byte {
 	t.Helper()
 	e, err := newEncoder()
@@ -62,8 +63,8 @@ func samples() [][]byte {
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	want := samples()
-	got, err := decodeAll(bytes.NewReader(encodeAll(t, want...)))
-	require.ErrorIs(t, err, io.EOF)
+	got, err := decodeAll(bytes.NewReader(append(encodeAll(t, want...), craft(uint64(len(want)), flagEnd, 0, nil)...)))
+	require.Equal(t, io.EOF, err)
 	require.Len(t, got, len(want))
 	for i := range want {
 		require.True(t, bytes.Equal(want[i], got[i]), "payload %d", i)
@@ -114,14 +115,9 @@ func TestLostRepeatedAndSwappedRecordsAreNoticed(t *testing.T) {
 func TestCutAnywhereIsNoCleanEnd(t *testing.T) {
 	t.Parallel()
 	whole := encodeAll(t, []byte("first"), []byte(strings.Repeat("second ", 40)))
-	first := len(encodeAll(t, []byte("first")))
-	for n := 1; n < len(whole); n++ {
+	for n := range len(whole) + 1 {
 		_, err := decodeAll(bytes.NewReader(whole[:n]))
-		if n == first {
-			require.ErrorIs(t, err, io.EOF)
-			continue
-		}
-		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "after %d bytes", n)
+		require.Equal(t, io.ErrUnexpectedEOF, err, "after %d bytes", n)
 	}
 }
 
@@ -144,7 +140,9 @@ func TestRecordsThatAreRefused(t *testing.T) {
 	text := []byte(strings.Repeat("x", 1000))
 	compressed := encodeAll(t, text)[headerSize:]
 	for name, record := range map[string][]byte{
-		"unknown flag":       craft(0, 2, 1, []byte{1}),
+		"unknown flag":       craft(0, 4, 1, []byte{1}),
+		"end with payload":   craft(0, flagEnd, 1, []byte{1}),
+		"end and compressed": craft(0, flagEnd|flagCompressed, 0, nil),
 		"too long":           craft(0, 0, MaxPayload+1, make([]byte, MaxPayload+1)),
 		"too long raw":       craft(0, 1, MaxPayload+1, compressed),
 		"lengths differ":     craft(0, 0, 2, []byte{1}),
