@@ -259,10 +259,13 @@ func (p *Provider) Stop(ctx context.Context, name string) (err error) {
 
 // quiescence is how long a node may take to come to rest, and the command that
 // brings it there: the kubelet starts nothing any more, and what runc was
-// starting has started.
+// starting has started. Should nobody come to stop the node after all, because
+// whoever was about to was killed, its kubelet starts again by itself.
 const (
 	quiescence = 10 * time.Second
-	quiesce    = `systemctl stop kubelet; n=0; while [ $n -lt 50 ] && grep -qs '^runc' /proc/[0-9]*/comm; do n=$((n+1)); sleep 0.1; done`
+	quiesce    = `systemd-run --quiet --on-active=` + again + ` systemctl start kubelet; systemctl stop kubelet; n=0; ` +
+		`while [ $n -lt 50 ] && grep -qs '^runc' /proc/[0-9]*/comm; do n=$((n+1)); sleep 0.1; done`
+	again = "60s" // more than quiescence and stopPatience together
 )
 
 // quiesce lets a running node come to rest before it is stopped or removed. On
