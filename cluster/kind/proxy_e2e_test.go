@@ -205,7 +205,7 @@ func freePort(t *testing.T) int {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()                     //nolint:errcheck // only its number is wanted
-	return l.Addr().(*net.TCPAddr).Port //nolint:errcheck // it is TCP
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // answers: the port on this machine leads to a Service's port on the node; here
