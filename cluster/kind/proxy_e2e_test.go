@@ -204,7 +204,7 @@ func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()                     //nolint:errcheck // only its number is wanted
+	defer l.Close() //nolint:errcheck // only its number is wanted
 	return l.Addr().(*net.TCPAddr).Port
 }
 
