@@ -1,0 +1,171 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kfdev/kfdev/sync/tree"
+)
+
+// Limits are what may be deleted without a person's word. The zero value is the
+// default: a batch halts where it deletes more than DefaultCount paths of a side
+// and these are more than DefaultPercent of what the side has. Both must be
+// exceeded, so that neither a small folder that is tidied up nor a branch switch
+// in a large tree halts, and a tree that is nearly gone does.
+type Limits struct {
+	Count   int // more than so many paths; 0 means that no count is set
+	Percent int // more than so many of a hundred paths; 0 means that none is set
+	Off     bool
+}
+
+// The default limits.
+const (
+	DefaultCount   = 50
+	DefaultPercent = 50
+)
+
+// ParseLimits reads --max-delete: a count ("200"), a percentage ("25%"), or
+// "off"; "" is the default. A person who names one limit means that alone.
+func ParseLimits(s string) (Limits, error) {
+	switch s {
+	case "":
+		return Limits{}, nil
+	case "off":
+		return Limits{Off: true}, nil
+	}
+	digits, percent := strings.CutSuffix(s, "%")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 1 || percent && n > 100 {
+		return Limits{}, errors.New("it must be a count of paths (200), a percentage (25%), or off")
+	}
+	if percent {
+		return Limits{Percent: n}, nil
+	}
+	return Limits{Count: n}, nil
+}
+
+func (l Limits) exceeded(deletes, of int) bool {
+	if l == (Limits{}) {
+		l = Limits{Count: DefaultCount, Percent: DefaultPercent}
+	}
+	return !l.Off && deletes > l.Count && deletes*100 > of*l.Percent
+}
+
+func (l Limits) String() string {
+	switch {
+	case l == Limits{}:
+		return fmt.Sprintf("%d paths and %d%%", DefaultCount, DefaultPercent)
+	case l.Off:
+		return "off"
+	case l.Percent > 0:
+		return fmt.Sprintf("%d%%", l.Percent)
+	}
+	return fmt.Sprintf("%d paths", l.Count)
+}
+
+// Reason is why a batch is halted.
+type Reason string
+
+// The reasons.
+const (
+	RootGone    Reason = "root-gone"    // a side's root is not there any more
+	RootType    Reason = "root-type"    // a side's root is no folder any more
+	RootEmptied Reason = "root-emptied" // a side's root is empty, and was not
+	ManyDeletes Reason = "many-deletes" // more is deleted than the limits allow
+)
+
+// Halt says that a result must not be applied without a person's word.
+type Halt struct {
+	Reason Reason
+	// Loser is the side that would lose files; Cause is the one that did.
+	Loser, Cause Preference
+	Deletes      int // paths that the loser would lose
+	Of           int // paths that it has
+	Limits       Limits
+}
+
+// Error says what was found.
+func (h *Halt) Error() string {
+	lost := fmt.Sprintf("%d of %d paths would be deleted on the %s side", h.Deletes, h.Of, h.Loser)
+	switch h.Reason {
+	case RootGone:
+		return fmt.Sprintf("the %s folder is gone; %s", h.Cause, lost)
+	case RootType:
+		return fmt.Sprintf("the %s folder is no folder any more; %s", h.Cause, lost)
+	case RootEmptied:
+		return fmt.Sprintf("the %s folder is empty all at once; %s", h.Cause, lost)
+	case ManyDeletes:
+	}
+	return fmt.Sprintf("%s, more than --max-delete allows (%s)", lost, h.Limits)
+}
+
+// Hint says what a person can do.
+func (h *Halt) Hint() string {
+	if h.Reason == ManyDeletes {
+		return fmt.Sprintf("if this is meant, allow it once with --max-delete %d; if not, bring back what was deleted on the %s side", h.Deletes, h.Cause)
+	}
+	return fmt.Sprintf("bring the %s folder back (a volume that is not mounted looks like this); if it is meant, end the session and start it anew", h.Cause)
+}
+
+// Guard looks at a result before it is applied, and returns why it must not be,
+// or nil. A root that is gone, empty or no folder halts where anything would be
+// deleted for it, whatever the limits; one path that was alone may go.
+func Guard(base, local, remote *tree.Tree, result Result, limits Limits) *Halt {
+	if h := guard(base, local, remote, result.ToRemote, limits); h != nil {
+		h.Cause, h.Loser = PreferLocal, PreferRemote
+		return h
+	}
+	if h := guard(base, remote, local, result.ToLocal, limits); h != nil {
+		h.Cause, h.Loser = PreferRemote, PreferLocal
+		return h
+	}
+	return nil
+}
+
+func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits) *Halt {
+	deletes, moved := deletions(changes)
+	if deletes == 0 {
+		return nil
+	}
+	h := &Halt{Deletes: deletes, Of: loser.Len(), Limits: limits}
+	root := cause.Root()
+	switch {
+	case root.Kind == tree.Absent:
+		h.Reason = RootGone
+	case root.Kind != tree.Dir:
+		h.Reason = RootType
+	case cause.Len() == 0 && base.Len() > 1:
+		h.Reason = RootEmptied
+	case limits.exceeded(deletes-moved, loser.Len()):
+		h.Reason, h.Deletes = ManyDeletes, deletes-moved
+	default:
+		return nil
+	}
+	return h
+}
+
+// deletions counts what goes away, and how much of that comes again at another
+// path in the same changes: a renamed folder is no deletion.
+func deletions(changes []tree.Change) (deletes, moved int) {
+	come := map[tree.Entry]int{}
+	for _, c := range changes {
+		if c.To.Kind != tree.Absent && c.To != c.From {
+			c.To.Exec = false
+			come[c.To]++
+		}
+	}
+	for _, c := range changes {
+		if c.To.Kind != tree.Absent {
+			continue
+		}
+		deletes++
+		c.From.Exec = false
+		if come[c.From] > 0 {
+			come[c.From]--
+			moved++
+		}
+	}
+	return deletes, moved
+}
