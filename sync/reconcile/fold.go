@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"iter"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,24 +15,24 @@ import (
 // folded are the names of a folder by what a side makes of them.
 type folded map[string][]string
 
-func (r *run) fold(names []string, side Side) folded {
-	f := make(folded, len(names))
-	for _, name := range names {
+func fold(names iter.Seq[string], side Side) folded {
+	f := folded{}
+	for name := range names {
 		k := side.key(name)
 		f[k] = append(f[k], name)
 	}
 	return f
 }
 
-// others are the names that are one file with name.
+// others are the names that are one file with name, in byte order.
 func (f folded) others(name string, side Side) []string {
-	var others []string
-	for _, other := range f[side.key(name)] {
-		if other != name {
-			others = append(others, other)
+	return slices.Sorted(func(yield func(string) bool) {
+		for _, other := range f[side.key(name)] {
+			if other != name && !yield(other) {
+				return
+			}
 		}
-	}
-	return others
+	})
 }
 
 // key is equal for names that are one file on the side.
@@ -79,37 +81,41 @@ func ascii(s string) bool {
 
 // creates says whether an action makes a name where there was none, and on
 // which side.
-func (r *run) creates(n nodes, act action) (Side, bool) {
+func (r *run) creates(path string, n nodes, act action) (Side, bool) {
 	switch {
-	case act == toLocal && n.local == nil:
+	case n.local == nil && r.remains(path, n, act, true):
 		return r.options.Local, true
-	case act == toRemote && n.remote == nil:
+	case n.remote == nil && r.remains(path, n, act, false):
 		return r.options.Remote, true
 	}
 	return Side{}, false
 }
 
-// taken returns another name that the side will have and can't tell from name.
-func (r *run) taken(parent string, dir nodes, name string, known folded, side Side) string {
-	_, local := r.creates(dir.child(name), toLocal)
-	for _, other := range known.others(name, side) {
-		n := dir.child(other)
-		path := tree.Join(parent, other)
-		before, after := n.remote, n.remote
-		if local {
-			before, after = n.local, n.local
+// remains says whether a side has something at a path after an action.
+func (r *run) remains(path string, n nodes, act action, local bool) bool {
+	switch {
+	case act == toLocal:
+		return n.remote != nil
+	case act == toRemote:
+		return n.local != nil
+	case act == prune:
+		keeps, returns := r.pruned(path, n)
+		if local == (r.options.Mode == Pull) {
+			return keeps
 		}
-		switch act := r.decide(path, n); {
-		case act == toLocal && local:
-			after = n.remote
-		case act == toRemote && !local:
-			after = n.local
-		case act == prune && before != nil && local == (r.options.Mode == Pull):
-			if keeps, _ := r.pruned(path, n); !keeps {
-				after = nil
-			}
-		}
-		if after != nil {
+		return returns
+	case local:
+		return n.local != nil
+	}
+	return n.remote != nil
+}
+
+// taken returns that of other names that the side will have and can't tell from name.
+func (r *run) taken(parent string, dir nodes, name string, others []string) string {
+	local := dir.child(name).local == nil
+	for _, other := range others {
+		path, n := tree.Join(parent, other), dir.child(other)
+		if r.remains(path, n, r.decide(path, n), local) {
 			return other
 		}
 	}
@@ -121,10 +127,24 @@ func (r *run) colliding(dir nodes, name string) []string {
 	var all []string
 	for _, side := range []Side{r.options.Local, r.options.Remote} {
 		if side.folds() {
-			all = union(all, r.fold(dir.names(), side).others(name, side))
+			all = union(all, side.alike(dir.anyNames(), name))
 		}
 	}
 	return all
+}
+
+// alike are the names that are one file with name, and not name itself, in byte
+// order.
+func (s Side) alike(names iter.Seq[string], name string) []string {
+	var others []string
+	key := s.key(name)
+	for other := range names {
+		if other != name && s.key(other) == key {
+			others = append(others, other)
+		}
+	}
+	slices.Sort(others)
+	return others
 }
 
 // collide records that a name can't be made on a side.

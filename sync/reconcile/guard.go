@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -126,7 +127,7 @@ func Guard(base, local, remote *tree.Tree, result Result, limits Limits) *Halt {
 
 func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits) *Halt {
 	deletes, moved := deletions(changes)
-	if deletes == 0 {
+	if deletes == 0 && !slices.ContainsFunc(changes, takesRoot) {
 		return nil
 	}
 	h := &Halt{Deletes: deletes, Of: loser.Len(), Limits: limits}
@@ -146,7 +147,12 @@ func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits) 
 	return h
 }
 
-// deletions counts what goes away, and how much of that comes again at another
+// takesRoot is true for a change after which there is no root folder.
+func takesRoot(c tree.Change) bool {
+	return c.Path == "" && c.From.Kind == tree.Dir && c.To.Kind != tree.Dir
+}
+
+// deletions counts what goes away below the root, and how much of that comes again at another
 // path in the same changes: a renamed folder is no deletion.
 func deletions(changes []tree.Change) (deletes, moved int) {
 	come := map[tree.Entry]int{}
@@ -157,7 +163,7 @@ func deletions(changes []tree.Change) (deletes, moved int) {
 		}
 	}
 	for _, c := range changes {
-		if c.To.Kind != tree.Absent {
+		if c.To.Kind != tree.Absent || c.Path == "" {
 			continue
 		}
 		deletes++

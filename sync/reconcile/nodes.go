@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/kfdev/kfdev/sync/tree"
@@ -29,12 +30,38 @@ func (n nodes) folders() bool {
 	return b.Kind == tree.Dir && l.Kind == tree.Dir && r.Kind == tree.Dir
 }
 
+// settled is true where all three are the same and nothing can be below.
+func (n nodes) settled() bool {
+	return n.everywhere() && n.base.Kind != tree.Dir && n.base.Entry == n.local.Entry && n.base.Entry == n.remote.Entry
+}
+
 // swapped has the sides exchanged.
 func (n nodes) swapped() nodes { return nodes{n.base, n.remote, n.local} }
 
 // names are those below any of the three.
 func (n nodes) names() []string {
 	return union(union(n.local.Names(), n.remote.Names()), n.base.Names())
+}
+
+// anyNames yields the same in no order.
+func (n nodes) anyNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range n.local.Children() {
+			if !yield(name) {
+				return
+			}
+		}
+		for name := range n.remote.Children() {
+			if n.local.Child(name) == nil && !yield(name) {
+				return
+			}
+		}
+		for name := range n.base.Children() {
+			if n.local.Child(name) == nil && n.remote.Child(name) == nil && !yield(name) {
+				return
+			}
+		}
+	}
 }
 
 // union merges two sorted lists.
@@ -64,20 +91,21 @@ func same(a, b *tree.Node) bool {
 	if a.Content() != b.Content() {
 		return false
 	}
-	names := a.Names()
-	if !slices.Equal(names, b.Names()) {
-		return false
-	}
-	for _, name := range names {
-		if !same(a.Child(name), b.Child(name)) {
+	count := 0
+	for name, child := range a.Children() {
+		if !same(child, b.Child(name)) {
 			return false
 		}
+		count++
 	}
-	return true
+	for range b.Children() {
+		count--
+	}
+	return count == 0
 }
 
 // news returns the first path at or below a node that base does not have just
-// so. There is none where nothing but deletions has happened to base.
+// so.
 func news(path string, base, now *tree.Node) (string, bool) {
 	if now == nil {
 		return "", false
@@ -95,6 +123,16 @@ func news(path string, base, now *tree.Node) (string, bool) {
 
 // reduced is true where nothing but deletions has happened to base.
 func reduced(base, now *tree.Node) bool {
-	_, ok := news("", base, now)
-	return !ok
+	if now == nil {
+		return true
+	}
+	if now.Entry != base.Content() {
+		return false
+	}
+	for name, child := range now.Children() {
+		if !reduced(base.Child(name), child) {
+			return false
+		}
+	}
+	return true
 }

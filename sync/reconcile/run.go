@@ -7,66 +7,75 @@ import (
 	"github.com/kfdev/kfdev/sync/tree"
 )
 
+// few names are compared with their folder's one by one, without a table.
+const few = 8
+
 // run is one call of Reconcile.
 type run struct {
 	Result
 	options Options
 	root    nodes
+	// looked has the paths of Looked; true where those were looked at, too, that
+	// the path may collide with.
+	looked  map[string]bool
+	omitted []string // what a new folder can't hold, though it is in the original
 }
 
 // along looks at single paths. Folders above a path are passed through as long
 // as all three trees have them; the first that they don't is looked at as a
 // whole.
 func (r *run) along(paths []string) {
-	done := map[string]bool{}
+	if slices.Contains(paths, "") || len(paths) > 0 && !r.root.folders() {
+		r.Looked = append(r.Looked, "")
+		r.visit("", r.root)
+		return
+	}
+	r.looked = make(map[string]bool, len(paths))
 	for _, path := range slices.Sorted(slices.Values(paths)) {
-		r.to(path, done)
+		r.to(path)
 	}
 }
 
-func (r *run) to(path string, done map[string]bool) {
-	if path == "" || !r.root.folders() {
-		if !done[""] {
-			done[""] = true
-			r.Looked = append(r.Looked, "")
-			r.visit("", r.root)
-		}
-		return
-	}
-	if done[""] {
-		return
-	}
-	parent, n, dir := "", r.root, r.root
+func (r *run) to(path string) {
+	parent, dir := "", r.root
 	for rest := path; ; {
 		name, after, more := strings.Cut(rest, "/")
-		here := tree.Join(parent, name)
-		if done[here] {
-			return
-		}
-		dir, n = n, n.child(name)
+		here, n := tree.Join(parent, name), dir.child(name)
 		if !more || !n.folders() {
-			r.visitSome(parent, dir, name, done)
+			r.visitSome(parent, dir, name)
 			return
 		}
-		parent, rest = here, after
+		if _, done := r.looked[here]; done {
+			return
+		}
+		parent, dir, rest = here, n, after
 	}
 }
 
 // visitSome looks at one name of a folder, and at those that it may collide
 // with where its coming or going could matter to them.
-func (r *run) visitSome(parent string, dir nodes, name string, done map[string]bool) {
+func (r *run) visitSome(parent string, dir nodes, name string) {
+	if r.looked[tree.Join(parent, name)] {
+		return
+	}
 	names := []string{name}
 	if !dir.child(name).everywhere() {
 		for _, other := range r.colliding(dir, name) {
-			if !dir.child(other).everywhere() && !done[tree.Join(parent, other)] {
+			if !dir.child(other).everywhere() {
 				names = append(names, other)
 			}
 		}
 	}
-	for _, name := range names {
-		done[tree.Join(parent, name)] = true
-		r.Looked = append(r.Looked, tree.Join(parent, name))
-	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		path := tree.Join(parent, name)
+		_, done := r.looked[path]
+		if !done {
+			r.looked[path] = false
+			r.Looked = append(r.Looked, path)
+		}
+		return done
+	})
+	r.looked[tree.Join(parent, name)] = true
 	r.visitNames(parent, dir, names)
 }
 
@@ -76,15 +85,26 @@ func (r *run) visit(path string, n nodes) { r.do(path, n, r.decide(path, n)) }
 // visitNames is visit for names of one folder, with a look at those that
 // collide.
 func (r *run) visitNames(parent string, dir nodes, names []string) {
-	var known folded
+	known := map[Side]folded{}
 	for _, name := range names {
-		path, n := tree.Join(parent, name), dir.child(name)
+		n := dir.child(name)
+		if n.settled() {
+			continue
+		}
+		path := tree.Join(parent, name)
 		act := r.decide(path, n)
-		if side, creates := r.creates(n, act); creates && side.folds() {
-			if known == nil {
-				known = r.fold(dir.names(), side)
+		if side, creates := r.creates(path, n, act); creates && side.folds() {
+			var others []string
+			switch {
+			case known[side] != nil:
+				others = known[side].others(name, side)
+			case len(names) < few:
+				others = side.alike(dir.anyNames(), name)
+			default:
+				known[side] = fold(dir.anyNames(), side)
+				others = known[side].others(name, side)
 			}
-			if other := r.taken(parent, dir, name, known, side); other != "" {
+			if other := r.taken(parent, dir, name, others); other != "" {
 				r.collide(path, n, other, side)
 				continue
 			}
@@ -152,13 +172,15 @@ func (r *run) create(path string, n nodes, from *tree.Node, changes *[]tree.Chan
 	names := from.Names()
 	var known folded
 	if side.folds() && len(names) > 1 {
-		known = r.fold(names, side)
+		known = fold(slices.Values(names), side)
 	}
 	for _, name := range names {
 		child, made := tree.Join(path, name), from.Child(name)
 		if known != nil {
 			if others := known.others(name, side); len(others) > 0 {
-				r.collide(child, n.child(name), others[0], side)
+				c := n.child(name)
+				r.collide(child, nodes{local: c.local, remote: c.remote}, others[0], side)
+				r.omitted = append(r.omitted, child)
 				continue
 			}
 		}
@@ -168,10 +190,15 @@ func (r *run) create(path string, n nodes, from *tree.Node, changes *[]tree.Chan
 }
 
 // forget tells the ancestor of what is below a path and on neither side any
-// more; the changes of the path itself would not.
+// more; the changes of the path itself would not. What a copy omitted was never
+// on both sides of the new folder, and must not look deleted.
 func (r *run) forget(path string, n nodes) {
 	for _, name := range n.base.Names() {
 		child, c := tree.Join(path, name), n.child(name)
+		if slices.Contains(r.omitted, child) {
+			remove(child, c.base, &r.Agreed)
+			continue
+		}
 		r.forget(child, c)
 		if c.local == nil && c.remote == nil {
 			r.Agreed = append(r.Agreed, tree.Change{Path: child, From: c.base.Entry})

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -19,6 +20,14 @@ func (n *Node) Names() []string {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(n.children))
+}
+
+// Children yields what is directly below a node, in no order.
+func (n *Node) Children() iter.Seq2[string, *Node] {
+	if n == nil {
+		return maps.All[map[string]*Node](nil)
+	}
+	return maps.All(n.children)
 }
 
 // Child returns what is below a node under that name, or nil.
