@@ -140,9 +140,14 @@ func (m *merger) outputs(b, l, r *cell, v *value) *value {
 	if equal(b.root.get("outputs"), r.root.get("outputs")) && equal(b.root.get("execution_count"), r.root.get("execution_count")) {
 		from = l
 	}
-	edits := map[string]*value{"outputs": nil, "execution_count": nil}
-	if kind := v.get("cell_type"); kind != nil && kind.text == "code" {
-		edits["outputs"], edits["execution_count"] = from.root.get("outputs"), from.root.get("execution_count")
+	// A cell that became another kind has what that kind has: a text has no outputs.
+	if kind := v.get("cell_type").text; l.kind != r.kind && kind != "code" {
+		if from = r; l.kind == kind {
+			from = l
+		}
 	}
-	return v.edited(edits)
+	return v.edited(map[string]*value{
+		"outputs":         from.root.get("outputs"),
+		"execution_count": from.root.get("execution_count"),
+	})
 }

@@ -1,9 +1,9 @@
 package notebook
 
 import (
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -80,28 +80,23 @@ func TestMergeText(t *testing.T) {
 	}
 }
 
-// A notebook made to take long is given up on, and quickly.
+// What a notebook could ask for without end is given up on when the budget is
+// used up, and counts as different then.
 func TestWorkIsBounded(t *testing.T) {
 	t.Parallel()
-	numbered := func(word string, n int) string {
-		var s strings.Builder
-		for i := range n {
-			s.WriteString(word)
-			s.WriteString(strings.Repeat("i", i%50))
-			s.WriteByte('\n')
-		}
-		return s.String()
-	}
-	var base, local, remote sheet
-	for i := range 200 {
-		base.cells = append(base.cells, code("", numbered("b", 1500+i)))
-		local.cells = append(local.cells, code("", numbered("l", 1500+i)))
-		remote.cells = append(remote.cells, code("", numbered("r", 1500+i)))
-	}
-	start := time.Now()
-	_, _, err := Merge(base.bytes(), local.bytes(), remote.bytes())
-	require.NoError(t, err)
-	require.Less(t, time.Since(start), 20*time.Second)
+	b := budget(40)
+	require.Equal(t, []int{-1, 0}, b.common([]string{"x", "a"}, []string{"a", "y"}))
+	require.Equal(t, budget(36), b)
+	old, now := strings.Split("a b c d e f g", " "), strings.Split("g f e d c b a", " ")
+	require.Equal(t, slices.Repeat([]int{-1}, 7), b.common(old, now), "49 steps")
+	require.Equal(t, budget(36), b)
+
+	lone := func(id, source string) *cell { return &cell{kind: "code", id: id, source: source} }
+	was, is := []*cell{lone("", "x = 1\ny = 2")}, []*cell{lone("", "x = 1\ny = 3")}
+	full := fullBudget
+	require.Equal(t, []int{0}, full.match(was, is))
+	none := budget(0)
+	require.Equal(t, []int{-1}, none.match(was, is))
 }
 
 func FuzzMerge(f *testing.F) {
