@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func TestPausesGrowAndAreCapped(t *testing.T) {
 
 // cut answers blob requests with the right headers and too few bytes.
 func cut(f origintest.Fixture, ignoreRange bool, at func(n int) int) func(http.ResponseWriter, *http.Request, int) bool {
-	n := 0
+	var requests atomic.Int32 // a request may come while the one before it is still being broken off
 	whole := f.Blobs[f.Layer.Digest]
 	return func(w http.ResponseWriter, r *http.Request, _ int) bool {
 		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, f.Layer.Digest.String()) {
@@ -182,10 +183,10 @@ func cut(f origintest.Fixture, ignoreRange bool, at func(n int) int) func(http.R
 		if from > 0 {
 			w.WriteHeader(http.StatusPartialContent)
 		}
-		n++
-		_, _ = w.Write(rest[:min(at(n), len(rest))])
+		end := at(int(requests.Add(1)))
+		_, _ = w.Write(rest[:min(end, len(rest))])
 		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's always is one
-		if at(n) < len(rest) {
+		if end < len(rest) {
 			panic(http.ErrAbortHandler)
 		}
 		return true
