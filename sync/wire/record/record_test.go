@@ -13,15 +13,15 @@ import (
 
 // encodeAll returns the records of payloads, one after the other, without an
 // end.
-func encodeAll(t testing.TB, payloads ...[]byte) []byte {
-	t.Helper()
+func encodeAll(tb testing.TB, payloads ...[]byte) []byte {
+	tb.Helper()
 	e, err := newEncoder()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer e.close()
 	var out []byte
 	for _, p := range payloads {
 		record, err := e.encode(p)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		out = append(out, record...)
 	}
 	return out
