@@ -359,4 +359,3 @@ func TestNoHelper(t *testing.T) {
 	err = Serve(t.Context(), a, nil, Options{Greeting: 20 * time.Millisecond})
 	require.ErrorIs(t, err, ErrNoPeer)
 }
-

@@ -346,4 +346,3 @@ func TestFetchOfMany(t *testing.T) {
 	}), stop)
 	require.NoError(t, r.Sync(t.Context()), "the connection is as good as before")
 }
-
