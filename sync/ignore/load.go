@@ -1,0 +1,208 @@
+package ignore
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kfdev/kfdev/internal/fault"
+)
+
+// maxFile bounds a rule file.
+const maxFile = 1 << 20
+
+// Load reads all rules that apply in a folder. A rule file that is a symbolic link
+// is not read, as with git, and so that the other side of a session can't have
+// any file of this machine read as rules.
+func Load(root string) (*Rules, error) { return load(root, Defaults()) }
+
+func load(root string, defaults []string) (*Rules, error) {
+	fail := func(subject, hint string, err error) error {
+		return &fault.Error{Op: "reading the ignore rules", Subject: subject, Hint: hint, Err: err}
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fail(root, "", err)
+	}
+	l := &loader{}
+	repo := findRepository(root)
+	conf := readConfig(repo)
+	l.rules = newRules(conf.ignoreCase, nil)
+	l.take(&list{group: groupDefaults, name: "kfdev's defaults"}, []byte(strings.Join(defaults, "\n")))
+	if err := l.outside(conf.excludesFile, &list{group: groupUser, name: conf.excludesFile, lead: repo.lead(root)}); err != nil {
+		return nil, fail(conf.excludesFile, "", err)
+	}
+	if repo != nil {
+		file := filepath.Join(repo.common, "info", "exclude")
+		if err := l.outside(file, &list{group: groupRepository, name: file, lead: repo.lead(root)}); err != nil {
+			return nil, fail(file, "", err)
+		}
+		if err := l.above(repo, root); err != nil {
+			return nil, fail(root, "", err)
+		}
+	}
+	top, err := os.OpenRoot(root)
+	if err == nil {
+		err = l.folder(top, "")
+		err = errors.Join(err, top.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a root that is not there has no rules in it
+		return nil, fail(root, "", err)
+	}
+	slices.SortStableFunc(l.rules.lists, func(a, b *list) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), strings.Compare(a.base, b.base), -cmp.Compare(len(a.lead), len(b.lead)))
+	})
+	if n := len(l.rules.Bytes()); n > MaxBytes || len(l.rules.lists) > maxLists {
+		return nil, fail(root, "ignore what is not needed as a whole, in a .kfdevignore file at the top",
+			fmt.Errorf("%d rule files with %d bytes, more than %d and %d", len(l.rules.lists), n, maxLists, MaxBytes))
+	}
+	return l.rules, nil
+}
+
+// loader collects rules.
+type loader struct {
+	rules *Rules
+}
+
+// take adds a file's patterns, if it has any.
+func (l *loader) take(to *list, content []byte) {
+	to.patterns = readPatterns(content, l.rules.fold)
+	if len(to.patterns) == 0 {
+		return
+	}
+	for i := range to.patterns {
+		if p := &to.patterns[i]; p.negative && namesReserved(p.text) {
+			l.rules.notes = append(l.rules.notes, fmt.Sprintf("%q in %s has no effect: .git and .kfdev-sync are never synced", p.text, to.name))
+		}
+	}
+	l.rules.add(to)
+}
+
+// namesReserved is true where an element of a pattern is one of the names that
+// can't be brought back.
+func namesReserved(text string) bool {
+	return slices.ContainsFunc(strings.Split(strings.TrimPrefix(text, "!"), "/"), isReserved)
+}
+
+// outside adds a file that is the user's, and may be a symbolic link.
+func (l *loader) outside(path string, to *list) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return absent(err)
+	}
+	defer f.Close()
+	return l.read(f, to)
+}
+
+// above adds the .gitignore files of the folders from the repository's top to the
+// one that root is in.
+func (l *loader) above(repo *repository, root string) error {
+	lead := repo.lead(root)
+	for dir := repo.top; lead != ""; {
+		top, err := os.OpenRoot(dir)
+		if err == nil {
+			err = l.inside(top, gitFile, &list{group: groupGit, name: filepath.Join(dir, gitFile), lead: lead})
+			err = errors.Join(err, top.Close())
+		}
+		if absent(err) != nil {
+			return err
+		}
+		var name string
+		name, lead, _ = strings.Cut(lead, "/")
+		dir = filepath.Join(dir, name)
+	}
+	return nil
+}
+
+// folder adds the rule files of a folder and of all folders below that are not
+// ignored.
+func (l *loader) folder(top *os.Root, dir string) error {
+	here := dir
+	if here == "" {
+		here = "."
+	}
+	f, err := top.Open(here)
+	if err != nil {
+		return absent(err)
+	}
+	entries, err := f.ReadDir(-1)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return absent(err)
+	}
+	for _, file := range []string{gitFile, ownFile} {
+		group := groupGit
+		if file == ownFile {
+			group = groupOwn
+		}
+		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == file && e.Type().IsRegular() }) {
+			continue
+		}
+		path := join(dir, file)
+		if err := l.inside(top, path, &list{group: group, name: path, base: dir}); err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		if path := join(dir, e.Name()); e.IsDir() && !l.rules.Ignored(path, true) {
+			if err := l.folder(top, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inside adds a file that is in a folder which the other side may have written
+// to.
+func (l *loader) inside(top *os.Root, path string, to *list) error {
+	before, err := top.Lstat(path)
+	if err != nil || !before.Mode().IsRegular() {
+		return absent(err)
+	}
+	f, err := top.Open(path)
+	if err != nil {
+		return absent(err)
+	}
+	defer f.Close()
+	after, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(before, after) {
+		return nil // replaced just now; its change is told
+	}
+	return l.read(f, to)
+}
+
+func (l *loader) read(f *os.File, to *list) error {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return err
+	}
+	if len(content) > maxFile {
+		return fmt.Errorf("%s has more than %d bytes", to.name, maxFile)
+	}
+	l.take(to, content)
+	return to.check()
+}
+
+// absent is nil for what is not there or not for this user to read; git goes on
+// without it too.
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
