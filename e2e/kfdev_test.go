@@ -33,6 +33,7 @@ const (
 // state folder of its own, and the user's cache, since what is in it is kept
 // by content.
 type bench struct {
+	name       string // of the project
 	program    string
 	project    string
 	kubeconfig string
@@ -49,7 +50,7 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	require.FileExists(t, program, "make build makes it")
 	root := t.TempDir()
-	b := &bench{program: program, project: filepath.Join(root, projectName), kubeconfig: filepath.Join(root, "kubeconfig")}
+	b := &bench{name: projectName, program: program, project: filepath.Join(root, projectName), kubeconfig: filepath.Join(root, "kubeconfig")}
 	cache, err := os.UserCacheDir()
 	require.NoError(t, err)
 	home, err := os.UserHomeDir()
@@ -175,11 +176,14 @@ func docker(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// context is the kubeconfig context that kfdev made.
+func (b *bench) context() string { return "kfdev-" + b.name }
+
 // clients reaches the cluster through the context that kfdev made.
 func (b *bench) clients(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: b.kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: contextName},
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: b.kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: b.context()},
 	).ClientConfig()
 	require.NoError(t, err)
 	kube, err := kubernetes.NewForConfig(config)
