@@ -9,7 +9,7 @@ LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup generate build up down test unit integration e2e lint fmt docs reproduce fuzz bench clean
+.PHONY: help setup generate build up down test unit integration e2e lint fmt docs reproduce fuzz bench soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ fuzz: ## Every fuzz target for 30 s
 
 bench: build ## The benchmarks of docs/benchmarks.md
 	@hack/bench.sh
+
+soak: build ## Ten edits a second through kfdev sync, for an hour (KFDEV_SOAK=10m: for less)
+	@hack/bench.sh soak
 
 clean: ## Remove what was built here (caches and clusters stay)
 	rm -rf bin dist

@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
-# The figures of docs/benchmarks.md: whole commands on a project of their own
-# (a cluster and a registry apart from a person's), then the Go benchmarks.
-# Needs the lock's images in the store (make up or make test puts them there).
+# The figures of docs/benchmarks.md, on a project of their own (a cluster and a
+# registry apart from a person's): whole commands, sync beside its peers, the Go
+# benchmarks. Needs the lock's images in the store (make up or make test puts
+# them there).
+#
+#   bench.sh         all of them (make bench)
+#   bench.sh sync    sync alone; KFDEV_BENCH_TOOLS=kfdev leaves the peers out
+#   bench.sh soak    ten edits a second for an hour, or KFDEV_SOAK (make soak)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kfdev="$PWD/bin/kfdev"
@@ -20,15 +25,40 @@ timed() { # timed LABEL COMMAND…: the wall time of a command
   awk -v l="$label" -v s="$start" -v e="$end" 'BEGIN { printf "%-42s %8.2f s\n", l, e - s }'
 }
 
-echo "machine: $(nproc) cores, $(awk '/MemTotal/ {printf "%.0f GiB", $2/1048576}' /proc/meminfo), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
-"$kfdev" init "$work/kfbench" --origin source --progress quiet >/dev/null
-for _ in 1 2 3; do timed "kfdev version" "$kfdev" version; done
-timed "lock, everything in the store" "$kfdev" lock --project "$work/kfbench" --progress quiet
-timed "up, everything in the store, no cluster" "$kfdev" up --project "$work/kfbench" --progress quiet
-for _ in 1 2 3 4 5; do timed "up again" "$kfdev" up --project "$work/kfbench" --progress quiet; done
-"$kfdev" status --project "$work/kfbench" --progress quiet | grep memory
-timed "down" "$kfdev" down --project "$work/kfbench" --progress quiet
-timed "up after down" "$kfdev" up --project "$work/kfbench" --progress quiet
+kf() { "$kfdev" "$@" --project "$work/kfbench" --progress quiet; }
 
-echo
-"$go" test -run '^$' -bench . -benchmem ./...
+bring_up() {
+  echo "machine: $(nproc) cores, $(awk '/MemTotal/ {printf "%.0f GiB", $2/1048576}' /proc/meminfo), $(uname -sr), load $(cut -d' ' -f1 /proc/loadavg)"
+  "$kfdev" init "$work/kfbench" --origin source --progress quiet >/dev/null
+  timed "lock, everything in the store" kf lock
+  timed "up, everything in the store, no cluster" kf up
+}
+
+commands() {
+  for _ in 1 2 3; do timed "kfdev version" "$kfdev" version; done
+  for _ in 1 2 3 4 5; do timed "up again" kf up; done
+  kf status | grep memory
+  timed "down" kf down
+  timed "up after down" kf up
+}
+
+sync_test() { # sync_test NAME TIMEOUT: a test of e2e on the project
+  KFDEV_BIN="$kfdev" KFDEV_BENCH_PROJECT="$work/kfbench" KFDEV_BENCH_OUT="$work/sync.md" \
+    "$go" test -tags 'e2e bench' -count=1 -timeout "$2" -v -run "^$1\$" ./e2e
+}
+
+bring_up
+case ${1:-all} in
+  all)
+    commands
+    sync_test TestSyncBench 90m
+    "$go" test -run '^$' -bench . -benchmem ./...
+    cat "$work/sync.md"
+    ;;
+  sync)
+    sync_test TestSyncBench 90m
+    cat "$work/sync.md"
+    ;;
+  soak) sync_test TestSoak 0 ;;
+  *) echo "bench.sh [all|sync|soak]" >&2 && exit 2 ;;
+esac
