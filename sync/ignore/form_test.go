@@ -125,7 +125,7 @@ func slow(parts []part, text string, fold bool) bool {
 		}
 		at[i] = true
 		if i < len(parts) && parts[i].op >= opStar {
-			reach(i+1)
+			reach(i + 1)
 		}
 	}
 	reach(0)
@@ -139,13 +139,13 @@ func slow(parts []part, text string, fold bool) bool {
 			case q.op == opFolders && (was[i] || wasInside[i]):
 				inside[i] = true
 				if text[j] == '/' {
-					reach(i+1)
+					reach(i + 1)
 				}
 			case !was[i]:
 			case q.op == opStar && text[j] != '/', q.op == opStarStar:
 				reach(i)
 			case q.op < opStar && q.takes(text[j], fold):
-				reach(i+1)
+				reach(i + 1)
 			}
 		}
 	}

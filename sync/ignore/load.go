@@ -126,11 +126,9 @@ func (l *loader) above(repo *repository, root string) error {
 // folder adds the rule files of a folder and of all folders below that are not
 // ignored.
 func (l *loader) folder(top *os.Root, dir string) error {
-	here := dir
-	if here == "" {
-		here = "."
-	}
-	f, err := top.Open(here)
+	// Only what is read has to be beneath the root, whatever becomes a symbolic link
+	// meanwhile; to list by path is several times faster.
+	f, err := os.Open(filepath.Join(top.Name(), filepath.FromSlash(dir)))
 	if err != nil {
 		return absent(err)
 	}
@@ -139,23 +137,23 @@ func (l *loader) folder(top *os.Root, dir string) error {
 		return absent(err)
 	}
 	for _, file := range []string{gitFile, ownFile} {
-		group := groupGit
-		if file == ownFile {
-			group = groupOwn
-		}
-		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == file && e.Type().IsRegular() }) {
+		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == file }) {
 			continue
 		}
-		path := join(dir, file)
-		if err := l.inside(top, path, &list{group: group, name: path, base: dir}); err != nil {
+		to := &list{group: groupGit, name: join(dir, file), base: dir}
+		if file == ownFile {
+			to.group = groupOwn
+		}
+		if err := l.inside(top, join(dir, file), to); err != nil {
 			return err
 		}
 	}
 	for _, e := range entries {
-		if path := join(dir, e.Name()); e.IsDir() && !l.rules.Ignored(path, true) {
-			if err := l.folder(top, path); err != nil {
-				return err
-			}
+		if !e.IsDir() || l.rules.Ignored(join(dir, e.Name()), true) {
+			continue
+		}
+		if err := l.folder(top, join(dir, e.Name())); err != nil {
+			return err
 		}
 	}
 	return nil
