@@ -11,6 +11,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/sync/pod"
 )
 
 func TestInitMakesAProjectThatIsRead(t *testing.T) {
@@ -26,6 +27,15 @@ func TestInitMakesAProjectThatIsRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "my-project-2", f.Metadata.Name)
 	require.Equal(t, "core", f.Stack.Preset)
+	// The folder is in the starter; user and home are the hub's
+	// (stack/catalog/jupyterhub: the login's secret, and KubeSpawner's volume).
+	entry, ok := f.SyncNamed("notebook")
+	require.True(t, ok)
+	require.DirExists(t, f.LocalPath(entry))
+	target, err := entry.PodTarget()
+	require.NoError(t, err)
+	require.Equal(t, pod.Target{Kind: pod.KindJupyterHub, Name: "dev"}, target)
+	require.Equal(t, "/home/jovyan/src", entry.Remote)
 	data, err := os.ReadFile(filepath.Join(dir, "kfdev.yaml"))
 	require.NoError(t, err)
 	require.NoError(t, bySchema(t, data))

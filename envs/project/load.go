@@ -13,6 +13,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/strictyaml"
+	"github.com/kfdev/kfdev/sync/reconcile"
 )
 
 // File is a project file that was read.
@@ -79,7 +80,7 @@ func Load(dir string) (*File, error) {
 		return nil, err
 	}
 	f.Dir = abs
-	return f, f.checkFolders()
+	return f, f.checkFiles()
 }
 
 // shown is the path as people see it: relative to where they are, when that is
@@ -159,14 +160,35 @@ func (f *File) setDefaults() {
 	if f.Origin == "" {
 		f.Origin = OriginAuto
 	}
+	for i := range f.Sync {
+		f.Sync[i].Local = filepath.Clean(f.Sync[i].Local)
+		if f.Sync[i].Mode == "" {
+			f.Sync[i].Mode = reconcile.TwoWaySafe
+		}
+	}
+	for name, env := range f.Environments.Others {
+		if env.Registry.Pull == "" {
+			env.Registry.Pull = env.Registry.Push
+			f.Environments.Others[name] = env
+		}
+	}
 	if kind := &f.Environments.Dev.Cluster.Kind; kind.Nodes == 0 {
 		kind.Nodes = 1
 	}
 }
 
-// checkFolders looks at the folders of the project's own components.
-func (f *File) checkFolders() error {
+// checkFiles looks at what the file names in the project: the folders of its
+// own components, and registries' certificates. Folders to sync may come later.
+func (f *File) checkFiles() error {
 	var problems strictyaml.Problems
+	for name, env := range f.Environments.Others {
+		if env.Registry.CA == "" {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(f.Dir, env.Registry.CA)); err != nil || !info.Mode().IsRegular() {
+			problems = append(problems, f.doc.At(fmt.Sprintf("the file %q is not there", env.Registry.CA), "environments", name, "registry", "ca"))
+		}
+	}
 	for _, name := range f.Components() {
 		folder := f.Stack.Components[name].Folder
 		if folder == "" {
@@ -191,6 +213,8 @@ const (
 	nameForm   = `^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	labelForm  = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	valueForm  = `^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$`
+	objectForm = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	limitForm  = `^([1-9][0-9]*|([1-9][0-9]?|100)%|off)$`
 	hostForm   = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$`
 	mirrorForm = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([-a-z0-9._]*[a-z0-9])?)*$`
 )

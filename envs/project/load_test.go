@@ -15,6 +15,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/schema"
 	"github.com/kfdev/kfdev/stack"
+	"github.com/kfdev/kfdev/sync/reconcile"
 )
 
 const head = "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: fraud}\nstack: {preset: core}\n"
@@ -58,6 +59,8 @@ func TestGoodFilesAreTakenByTheDecoderAndTheSchema(t *testing.T) {
 		"least":      head,
 		"all":        "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: a}\nplatforms: [linux/amd64, linux/arm64]\norigin: source\nstack:\n  preset: tiny\n  components:\n    jupyterhub: {enabled: true, values: {memory: 1Gi, count: 2, on: true, cpu: 0.5}}\n    mine: {folder: deploy/mine}\n    argo-workflows: {enabled: false}\nregistry: {mirrors: {docker.io: [mirror.example.com/hub, 'localhost:5000']}}\nenvironments: {dev: {cluster: {kind: {nodes: 3, ports: [{host: 8080, node: 30080}]}}}}\n",
 		"all empty":  head + "platforms:\norigin:\nregistry:\nenvironments: {dev: {cluster: {kind: {nodes: , ports: }}}}\n",
+		"sync":       head + full,
+		"sync empty": head + "sync:\nenvironments: {dev: , staging: {cluster: {context: s}, registry: , after: , sync: }}\n",
 		"empty list": head + "platforms: []\n",
 		"nulls":      "apiVersion: kfdev.dev/v1alpha1\nkind: Project\nmetadata: {name: fraud}\nstack:\n  preset: core\n  components:\n    jupyterhub:\n    argo-workflows: {enabled: , folder: , values: }\n",
 	} {
@@ -109,7 +112,6 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 		"an origin unknown":               {head + "origin: sauce\n", []string{`kfdev.yaml:5:9: origin: "sauce" is not known: write one of auto, registry, source`}, false},
 		"an empty origin":                 {head + "origin: ''\n", []string{`kfdev.yaml:5:9: origin: "" is not known: write one of auto, registry, source`}, false},
 		"a platform twice":                {head + "platforms: [linux/amd64, linux/amd64]\n", []string{`kfdev.yaml:5:26: platforms: linux/amd64 comes twice`}, false},
-		"an environment not acted on":     {head + "environments: {staging: {}}\n", []string{`kfdev.yaml:5:16: unknown key "environments.staging": the keys here are dev`}, false},
 		"a key twice":                     {head + "kind: Project\n", []string{`kfdev.yaml:5:1: "kind" comes twice`}, false},
 		"a value that is a list":          {strings.Replace(head, "core}", "core, components: {a: {values: {b: [c]}}}}", 1), []string{`kfdev.yaml:4:52: stack.components.a.values.b: one value is wanted, not a list`}, false},
 		"a value that is nothing":         {strings.Replace(head, "core}", "core, components: {a: {values: {b: }}}}", 1), []string{`kfdev.yaml:4:52: "stack.components.a.values.b" is missing: it is required`}, false},
@@ -125,7 +127,7 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 		"a mirror with a scheme":          {head + "registry: {mirrors: {docker.io: ['https://m.example.com']}}\n", []string{`kfdev.yaml:5:34: "https://m.example.com" is not a mirror: write HOST[:PORT][/PATH], without https://`}, true},
 		"a host with a path":              {head + "registry: {mirrors: {docker.io/x: [m]}}\n", []string{`kfdev.yaml:5:22: "docker.io/x" is not a registry's host: write it as in an image's name, quay.io or localhost:5000`}, true},
 		"not YAML":                        {"a: [\n", []string{`kfdev.yaml:1:1: did not find expected node content`}, false},
-		"the future's keys are not taken": {head + "sync: []\n", []string{`kfdev.yaml:5:1: unknown key "sync": the keys here are apiVersion, environments, kind, metadata, origin, platforms, registry, stack`}, false},
+		"the future's keys are not taken": {head + "gates: []\n", []string{`kfdev.yaml:5:1: unknown key "gates": the keys here are apiVersion, environments, kind, metadata, origin, platforms, registry, stack, sync`}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -135,6 +137,17 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 			require.Equal(t, "reading the project: "+strings.Join(tc.want, "\n"), err.Error())
 			require.Equal(t, tc.schemaTakes, bySchema(t, []byte(tc.in)) == nil, "what the schema says")
 		})
+	}
+}
+
+func TestTheSchemasModesAreReconciles(t *testing.T) {
+	t.Parallel()
+	for _, mode := range reconcile.Modes() {
+		text := head + "sync: [{name: a, local: a, remote: /a, target: pod/a, mode: " + string(mode) + "}]\n"
+		require.NoError(t, bySchema(t, []byte(text)))
+		f, err := project.Parse("kfdev.yaml", []byte(text))
+		require.NoError(t, err)
+		require.Equal(t, mode, f.Sync[0].Mode)
 	}
 }
 
@@ -202,6 +215,7 @@ func TestPresetsAreTheStacks(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(head))
 	f.Add([]byte(head + "platforms: [linux/arm64]\nenvironments: {dev: {cluster: {kind: {ports: [{host: 1, node: 2}]}}}}\n"))
+	f.Add([]byte(head + full))
 	f.Add([]byte(strings.Replace(head, "core}", "core, components: {a: {values: {b: c}}}}", 1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := project.Parse("kfdev.yaml", data)

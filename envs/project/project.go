@@ -31,6 +31,8 @@ type Project struct {
 	Stack Stack `yaml:"stack"`
 	// How published images are reached.
 	Registry Registry `yaml:"registry,omitempty"`
+	// Folders of the project that kfdev sync keeps equal to folders in pods.
+	Sync []Sync `yaml:"sync,omitempty"`
 	// The places that the stack runs in.
 	Environments Environments `yaml:"environments,omitempty"`
 }
@@ -94,12 +96,6 @@ func (v *Value) UnmarshalText(text []byte) error {
 type Registry struct {
 	// For a registry host, the mirrors to ask first, in order: docker.io: [mirror.example.com/hub].
 	Mirrors map[string][]string `yaml:"mirrors,omitempty"`
-}
-
-// Environments are the places that the stack runs in.
-type Environments struct {
-	// The cluster on this machine, which kfdev makes and owns.
-	Dev Dev `yaml:"dev,omitempty"`
 }
 
 // Dev is the environment on this machine.

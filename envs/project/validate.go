@@ -25,7 +25,9 @@ func (f *File) validate(known strictyaml.Problems) strictyaml.Problems {
 		v.component(name, f.Stack.Components[name])
 	}
 	v.mirrors(f.Registry.Mirrors)
+	v.syncs(f.Sync)
 	v.cluster(f.Environments.Dev.Cluster.Kind)
+	v.environments(f.Metadata.Name, f.Environments)
 	return v.problems
 }
 

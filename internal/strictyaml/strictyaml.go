@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -64,6 +65,15 @@ func (p Problems) Err() error {
 type Document struct {
 	file string
 	root *yaml.Node
+}
+
+// Formed is a type that may be written in several forms: as a text or as a
+// list, say. Its UnmarshalYAML decodes the nodes of those kinds.
+type Formed interface {
+	yaml.Unmarshaler
+	// Forms says for each kind of node what it is held against; none of the
+	// types may be Formed by the same kind again.
+	Forms() map[yaml.Kind]reflect.Type
 }
 
 // maxNodes bounds what aliases may blow a small file up to.
@@ -213,6 +223,10 @@ func (w *walker) walk(n *yaml.Node, t reflect.Type, where string) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" || t.Kind() == reflect.Interface {
 		return
 	}
+	if formed, ok := reflect.New(t).Interface().(Formed); ok {
+		w.form(n, formed.Forms(), where)
+		return
+	}
 	if decodesItself(t) {
 		w.own(n, t, where)
 		return
@@ -228,11 +242,29 @@ func (w *walker) walk(n *yaml.Node, t reflect.Type, where string) {
 			return
 		}
 		for i, item := range n.Content {
+			if item.Kind == yaml.ScalarNode && item.Tag == "!!null" { // yaml drops it, and moves the others up
+				w.add(item, "%s[%d]: nothing is there: write an item, or take its place out", where, i)
+			}
 			w.walk(item, t.Elem(), fmt.Sprintf("%s[%d]", where, i))
 		}
 	default:
 		w.scalar(n, t, where)
 	}
+}
+
+// form walks n as the form that its kind says.
+func (w *walker) form(n *yaml.Node, forms map[yaml.Kind]reflect.Type, where string) {
+	if t, ok := forms[n.Kind]; ok {
+		w.walk(n, t, where)
+		return
+	}
+	var wanted []string
+	for _, k := range []yaml.Kind{yaml.ScalarNode, yaml.SequenceNode, yaml.MappingNode} {
+		if t, ok := forms[k]; ok {
+			wanted = append(wanted, formName(k, t))
+		}
+	}
+	w.add(n, "%s%s is wanted, not %s", label(where), strings.Join(wanted, " or "), kind(n))
 }
 
 func (w *walker) mapping(n *yaml.Node, where string, visit func(key, value *yaml.Node)) {
@@ -256,9 +288,13 @@ func (w *walker) mapping(n *yaml.Node, where string, visit func(key, value *yaml
 }
 
 func (w *walker) field(t reflect.Type, key, value *yaml.Node, where string) {
-	fields := fieldsOf(t)
+	fields, rest := fieldsOf(t)
 	if field, ok := fields[key.Value]; ok {
 		w.walk(value, field, join(where, key.Value))
+		return
+	}
+	if rest != nil {
+		w.walk(value, rest, join(where, key.Value))
 		return
 	}
 	names := make([]string, 0, len(fields))
@@ -313,9 +349,10 @@ func decodesItself(t reflect.Type) bool {
 	return p.Implements(reflect.TypeFor[yaml.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// fieldsOf returns the fields that a struct takes, by their yaml names.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
-	fields := map[string]reflect.Type{}
+// fieldsOf returns the fields that a struct takes, by their yaml names, and of
+// what type all others are: those of an inlined map; nil where there is none.
+func fieldsOf(t reflect.Type) (fields map[string]reflect.Type, rest reflect.Type) {
+	fields = map[string]reflect.Type{}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -323,9 +360,12 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 			continue
 		}
 		if strings.Contains(options, "inline") {
-			for n, inner := range fieldsOf(f.Type) {
-				fields[n] = inner
+			if f.Type.Kind() == reflect.Map {
+				rest = f.Type.Elem()
+				continue
 			}
+			inner, _ := fieldsOf(f.Type)
+			maps.Copy(fields, inner)
 			continue
 		}
 		if name == "" {
@@ -333,7 +373,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 		}
 		fields[name] = f.Type
 	}
-	return fields
+	return fields, rest
 }
 
 func label(where string) string {
@@ -358,6 +398,17 @@ func kind(n *yaml.Node) string {
 		return "a list"
 	default:
 		return fmt.Sprintf("%q", n.Value)
+	}
+}
+
+func formName(k yaml.Kind, t reflect.Type) string {
+	switch k {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	default:
+		return typeName(t)
 	}
 }
 

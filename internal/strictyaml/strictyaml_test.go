@@ -1,9 +1,11 @@
 package strictyaml_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
 
 	"github.com/kfdev/kfdev/internal/strictyaml"
 )
@@ -30,6 +32,7 @@ func TestDecode(t *testing.T) {
 	}{
 		"good":            {"name: a\ncount: 2\non: true\nitems: [{kind: x}]\nlabels: {a: b}\nfree: {x: [1, {y: z}]}\n", nil},
 		"null is unset":   {"name:\nitems:\n", nil},
+		"null in a list":  {"items: [null, {kind: x}]\n", []string{`f.yaml:1:9: items[0]: nothing is there: write an item, or take its place out`}},
 		"unknown, near":   {"namme: a\n", []string{`f.yaml:1:1: unknown key "namme": did you mean "name"?`}},
 		"unknown, far":    {"zzzzzz: a\n", []string{`f.yaml:1:1: unknown key "zzzzzz": the keys here are count, free, items, labels, name, on`}},
 		"hidden":          {"Hidden: a\n", []string{`f.yaml:1:1: unknown key "Hidden": the keys here are count, free, items, labels, name, on`}},
@@ -80,6 +83,55 @@ func TestWhatIsRightIsReadBesideProblems(t *testing.T) {
 	_, problems := strictyaml.Decode("f.yaml", []byte("nam: a\nname: b\ncount: many\nitems: [{kind: x}]\nname: c\n"), &into)
 	require.Len(t, problems, 3)
 	require.Equal(t, sample{Name: "b", Items: []item{{Kind: "x"}}}, into)
+}
+
+type several struct {
+	Words words           `yaml:"words"`
+	First int             `yaml:"first"`
+	Rest  map[string]item `yaml:",inline"`
+}
+
+type words []string
+
+func (*words) Forms() map[yaml.Kind]reflect.Type {
+	return map[yaml.Kind]reflect.Type{yaml.ScalarNode: reflect.TypeFor[string](), yaml.SequenceNode: reflect.TypeFor[[]string]()}
+}
+
+func (w *words) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*w = words{"one", n.Value}
+		return nil
+	}
+	return n.Decode((*[]string)(w))
+}
+
+func TestFormsAndInlinedMaps(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		text  string
+		want  several
+		wrong string
+	}{
+		"a text":              {"words: a\n", several{Words: words{"one", "a"}}, ""},
+		"a list":              {"words: [a, b]\n", several{Words: words{"a", "b"}}, ""},
+		"an alias":            {"a: &a {kind: x}\nb: *a\n", several{Rest: map[string]item{"a": {Kind: "x"}, "b": {Kind: "x"}}}, ""},
+		"another form":        {"words: {a: b}\n", several{}, "f.yaml:1:8: words: a string or a list is wanted, not a mapping"},
+		"wrong within a form": {"words: [a, 5]\n", several{}, `f.yaml:1:12: words[1]: a string is wanted; write "5"`},
+		"the rest":            {"first: 1\nx: {kind: y}\nz: {}\n", several{First: 1, Rest: map[string]item{"x": {Kind: "y"}, "z": {}}}, ""},
+		"wrong within it":     {"x: {kid: y}\n", several{}, `f.yaml:1:5: unknown key "x.kid": did you mean "kind"?`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var into several
+			_, problems := strictyaml.Decode("f.yaml", []byte(tc.text), &into)
+			if tc.wrong != "" {
+				require.EqualError(t, problems.Err(), tc.wrong)
+				return
+			}
+			require.NoError(t, problems.Err())
+			require.Equal(t, tc.want, into)
+		})
+	}
 }
 
 func TestNearest(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -42,9 +43,13 @@ func generate() ([]byte, error) {
 	s := r.Reflect(&project.Project{})
 	s.ID = "https://kfdev.dev/schemas/project.v1alpha1.json"
 	s.Title = "kfdev project"
+	// Types that the reflector does not reach: those of an inlined map.
+	maps.Copy(s.Definitions, r.Reflect(&project.Environment{}).Definitions)
+	s.Definitions["Environments"].AdditionalProperties = &jsonschema.Schema{Ref: "#/$defs/Environment"}
 	for _, def := range s.Definitions {
 		allowNull(def)
 	}
+	shortForm(s.Definitions["Environment"], "registry")
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
@@ -57,10 +62,30 @@ func generate() ([]byte, error) {
 
 // mapper gives the types whose form is not that of their Go type.
 func mapper(t reflect.Type) *jsonschema.Schema {
-	if t == reflect.TypeFor[project.Value]() {
+	text := &jsonschema.Schema{Type: "string", MinLength: at(1)}
+	switch t {
+	case reflect.TypeFor[project.Value]():
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	case reflect.TypeFor[project.Target]():
+		one := &jsonschema.Schema{Type: "object", AdditionalProperties: text, MinProperties: at(1), MaxProperties: at(1)}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{text, one}}
+	case reflect.TypeFor[project.Command]():
+		words := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}, MinItems: at(1)}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{text, words}}
+	case reflect.TypeFor[project.MaxDelete]():
+		count := &jsonschema.Schema{Type: "integer", Minimum: "1"}
+		words := &jsonschema.Schema{Type: "string", Pattern: "^([1-9][0-9]*|([1-9][0-9]?|100)%|off)$"}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{count, words}}
 	}
 	return nil
+}
+
+func at(n uint64) *uint64 { return &n }
+
+// shortForm lets a property that is a mapping be one text, too.
+func shortForm(def *jsonschema.Schema, name string) {
+	property, _ := def.Properties.Get(name)
+	property.OneOf = append(property.OneOf, &jsonschema.Schema{Type: "string", MinLength: at(1)})
 }
 
 // allowNull lets every key that may be left out have no value too, as the
