@@ -146,6 +146,9 @@ func (g *gather) take(now time.Time, e event) {
 		g.urge(true) // two renames may belong together
 	case locked:
 		// What is around it belongs together.
+		if now.Sub(g.last) >= 2*g.settle {
+			g.burst = now
+		}
 		g.last, g.before, g.now, g.quiet = now, now, false, false
 	case lost:
 		g.mark(now, now)
