@@ -112,6 +112,7 @@ func makePod(t *testing.T, d *bed, image string) {
 	t.Helper()
 	ctx := t.Context()
 	freshNamespace(t, d.kube, d.namespace)
+	t.Cleanup(func() { removeNamespace(t, d.kube, d.namespace) })
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: d.pod, Namespace: d.namespace},
 		Spec: corev1.PodSpec{
