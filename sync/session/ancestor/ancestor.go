@@ -38,7 +38,8 @@ const (
 )
 
 // Store is a folder with the ancestors of one session, one for each pair of
-// folders that it joined. It is used by one goroutine at a time.
+// folders that it joined. Begin, Add, Long and Close are called by one goroutine
+// at a time.
 type Store struct {
 	dir string
 
@@ -92,14 +93,11 @@ func (s *Store) Begin(p Pair, t *tree.Tree) error {
 	return s.prune()
 }
 
-// Add writes down what the pair agrees on since. The tree is what it all comes
-// to; it is written whole when what was added has become long.
-func (s *Store) Add(changes []tree.Change, t *tree.Tree) error {
+// Add writes down what the pair agrees on since. After an error, Begin must be
+// called again.
+func (s *Store) Add(changes []tree.Change) error {
 	if s.file == nil {
 		return s.fault(errors.New("nothing was begun"))
-	}
-	if s.size > 2*s.base+1<<20 {
-		return s.snapshot(t)
 	}
 	var b bytes.Buffer
 	if err := writeEntries(&b, func(put func(string, tree.Entry) error) error {
@@ -119,10 +117,13 @@ func (s *Store) Add(changes []tree.Change, t *tree.Tree) error {
 	}
 	if err != nil {
 		// What is behind half a record would never be read.
-		return s.fault(errors.Join(err, s.snapshot(t)))
+		return s.fault(errors.Join(err, s.Close()))
 	}
 	return nil
 }
+
+// Long reports whether so much was added that Begin should be called again.
+func (s *Store) Long() bool { return s.size > 2*s.base+1<<20 }
 
 // Close lets go of the file.
 func (s *Store) Close() error {

@@ -49,7 +49,7 @@ func TestWhatWasAgreedIsThereAgain(t *testing.T) {
 	for _, c := range changes {
 		put(t, want, c.Path, c.To)
 	}
-	require.NoError(t, s.Add(changes, want))
+	require.NoError(t, s.Add(changes))
 	require.NoError(t, s.Close())
 
 	again, err := Open(dir)
@@ -79,7 +79,7 @@ func TestCutAnywhereIsOlderAndNeverWrong(t *testing.T) {
 	for i := range 4 {
 		c := tree.Change{Path: "src/a.py", To: file(fmt.Sprint(i))}
 		put(t, now, c.Path, c.To)
-		require.NoError(t, s.Add([]tree.Change{c}, now))
+		require.NoError(t, s.Add([]tree.Change{c}))
 		versions = append(versions, now.Clone())
 	}
 	path := filepath.Join(dir, nameOf(p))
@@ -130,7 +130,11 @@ func TestLongJournalsBecomeSnapshots(t *testing.T) {
 	}
 	put(t, now, "src/a.py", many[len(many)-1].To)
 	for range 4 {
-		require.NoError(t, s.Add(many, now))
+		require.NoError(t, s.Add(many))
+		if s.Long() {
+			require.NoError(t, s.Begin(p, now))
+			require.False(t, s.Long())
+		}
 	}
 	info, err := os.Stat(filepath.Join(dir, nameOf(p)))
 	require.NoError(t, err)
@@ -181,7 +185,7 @@ func FuzzDecode(f *testing.F) {
 	require.NoError(f, now.Put("a", file("a")))
 	p := Pair{Local: "l", Remote: "r"}
 	require.NoError(f, s.Begin(p, now))
-	require.NoError(f, s.Add([]tree.Change{{Path: "a"}}, now))
+	require.NoError(f, s.Add([]tree.Change{{Path: "a"}}))
 	whole, err := os.ReadFile(filepath.Join(dir, nameOf(p)))
 	require.NoError(f, err)
 	f.Add(whole)

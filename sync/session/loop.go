@@ -1,0 +1,354 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kfdev/kfdev/sync/reconcile"
+	"github.com/kfdev/kfdev/sync/session/ancestor"
+	"github.com/kfdev/kfdev/sync/tree"
+)
+
+// Times of a session.
+const (
+	saveAfter     = time.Second            // from an agreement to its being written down
+	tickEvery     = 250 * time.Millisecond // how often progress is told
+	firstRetry    = time.Second            // after a problem
+	lastRetry     = time.Minute
+	firstConnect  = 100 * time.Millisecond
+	lastConnect   = 15 * time.Second
+	closingBudget = 5 * time.Second // for writing down the last agreements
+)
+
+// loop is a session at work. Its fields belong to the goroutine of run.
+type loop struct {
+	config Config
+	ctx    context.Context // ends with the session
+	events chan func()     // of what runs beside the loop
+	work   sync.WaitGroup
+	failed error // why the session ends
+
+	rules     Rules
+	reloading bool
+	stale     bool // the rules changed while they were being read
+
+	local, remote *side
+	link          Link
+	linkCtx       context.Context
+	dropLink      context.CancelFunc
+	connect       backoff
+	waiting       string // what Connect waits for
+
+	base   *tree.Tree
+	pair   ancestor.Pair
+	known  bool // base is of this pair
+	prefer reconcile.Preference
+	saver  saver
+
+	pending   map[string]bool // paths to be reconciled
+	all       bool            // everything is
+	conflicts []reconcile.Conflict
+	merging   map[string]merge
+	holding   map[string]int // paths that forced changes are on their way for
+	halt      *reconcile.Halt
+	accepted  bool // what it was halted for may be done
+	problems  map[string]*problem
+	retry     *time.Timer
+
+	undos   []undoable
+	batches int
+	merged  int
+	run     runner
+	traffic Traffic // of connections that ended
+
+	state State
+	since time.Time
+	tick  *time.Ticker
+}
+
+// problem is a path that could not be brought over.
+type problem struct {
+	Problem
+	tries int
+	due   time.Time
+	told  bool
+}
+
+// Run runs the session until the context ends, which is no error, or until it
+// can't go on.
+func (s *Session) Run(ctx context.Context) (err error) {
+	defer close(s.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &loop{
+		config: s.config, ctx: ctx, events: make(chan func()),
+		local: &side{name: local}, remote: &side{name: remote},
+		base: &tree.Tree{}, pending: map[string]bool{}, problems: map[string]*problem{},
+		merging: map[string]merge{}, holding: map[string]int{}, prefer: s.config.Prefer,
+		saver: saver{due: stopped()}, retry: stopped(), tick: time.NewTicker(tickEvery), since: time.Now(),
+		connect: backoff{first: firstConnect, last: lastConnect},
+	}
+	defer l.tick.Stop()
+	if l.saver.store, err = ancestor.Open(s.config.State); err != nil {
+		return err
+	}
+	if l.rules, err = s.config.Rules(); err != nil {
+		return err
+	}
+	folder, err := s.config.Open(ctx, l.rules)
+	if err != nil {
+		return err
+	}
+	l.local.ep = folder
+	l.setState(Connecting)
+	l.scan(l.local)
+	l.dial()
+	l.serve(s.asks)
+	err = l.failed
+	cancel()
+	return errors.Join(err, l.close())
+}
+
+func stopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// serve does what comes, until the session ends.
+func (l *loop) serve(asks <-chan ask) {
+	for l.failed == nil {
+		select {
+		case <-l.ctx.Done():
+			return
+		case do := <-l.events:
+			do()
+		case a := <-asks:
+			a.done <- a.do(l)
+		case <-l.saver.due.C:
+			l.save()
+		case <-l.retry.C:
+			l.again()
+		case <-l.tick.C:
+			l.progress()
+		}
+		l.showState()
+	}
+}
+
+// post has the loop do something. After its end that is dropped.
+func (l *loop) post(do func()) {
+	select {
+	case l.events <- do:
+	case <-l.ctx.Done():
+	}
+}
+
+// fail ends the session.
+func (l *loop) fail(err error) {
+	if l.failed == nil && l.ctx.Err() == nil {
+		l.failed = err
+	}
+}
+
+// close ends what runs beside the loop, writes down what was agreed, and lets go
+// of both sides.
+func (l *loop) close() error {
+	l.local.reset()
+	if l.dropLink != nil {
+		defer l.dropLink()
+	}
+	l.work.Wait()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), closingBudget)
+	defer cancel()
+	err := l.saveLast(ctx)
+	if l.link != nil {
+		err = errors.Join(err, l.link.Close())
+	}
+	return errors.Join(err, l.local.ep.Close(), l.saver.store.Close())
+}
+
+// dial makes the connection.
+func (l *loop) dial() {
+	if l.rules == nil {
+		return
+	}
+	rules := l.rules.Bytes()
+	l.work.Go(func() {
+		link, err := l.config.Connect(l.ctx, rules, func(text string) {
+			l.post(func() { l.says(text) })
+		})
+		if err == nil && l.ctx.Err() != nil {
+			_ = link.Close() // nobody wants it any more
+			return
+		}
+		l.post(func() { l.connected(link, err) })
+	})
+}
+
+// says shows what the connection waits for.
+func (l *loop) says(text string) {
+	if l.link == nil && l.waiting != text {
+		l.waiting = text
+		l.event(Event{Kind: StateEvent, State: Connecting, Text: text})
+	}
+}
+
+func (l *loop) connected(link Link, err error) {
+	switch {
+	case err != nil && isFinal(err):
+		l.fail(err)
+		return
+	case err != nil:
+		l.says("trying again: " + err.Error())
+		l.later(l.connect.next(), l.dial)
+		return
+	}
+	l.link, l.waiting = link, ""
+	l.linkCtx, l.dropLink = context.WithCancel(l.ctx)
+	l.remote.ep = link
+	l.work.Go(func() {
+		select {
+		case <-link.Done():
+			l.post(func() {
+				if l.link == link {
+					l.drop(link.Err())
+				}
+			})
+		case <-l.linkCtx.Done():
+		}
+	})
+	for _, note := range link.Notes() {
+		l.event(Event{Kind: NoteEvent, Text: note})
+	}
+	l.setState(Scanning)
+	l.scan(l.remote)
+}
+
+// later does something in the loop after a while.
+func (l *loop) later(after time.Duration, do func()) {
+	timer := time.NewTimer(after)
+	l.work.Go(func() {
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			l.post(do)
+		case <-l.ctx.Done():
+		}
+	})
+}
+
+// drop lets go of a connection and makes another.
+func (l *loop) drop(err error) {
+	link := l.link
+	if link == nil {
+		return
+	}
+	l.traffic = l.trafficNow()
+	l.link = nil
+	l.dropLink()
+	if going := l.remote.sending; going != nil {
+		l.finish(going, nil)
+	}
+	l.remote.reset()
+	l.remote.ep, l.remote.sending, l.remote.changed = nil, nil, false
+	l.release(l.remote)
+	l.undos = dropUndos(l.undos, remote)
+	l.saver.doubt()
+	l.all = true
+	text := "the connection was lost"
+	if err != nil {
+		text += ": " + err.Error()
+	}
+	l.waiting = text
+	l.setState(Connecting)
+	l.work.Go(func() {
+		_ = link.Close() // it has failed already
+		l.post(func() { l.later(l.connect.next(), l.dial) })
+	})
+}
+
+// scanned takes the tree of a side.
+func (l *loop) scanned(s *side, t *tree.Tree, err error) {
+	if err != nil {
+		if s == l.remote && !isFinal(err) {
+			l.says("trying again: " + err.Error())
+			l.drop(err)
+			return
+		}
+		l.fail(err)
+		return
+	}
+	s.tree = t
+	l.prune(s.tree)
+	l.watch(s)
+	l.all = true
+	if s == l.remote {
+		l.connect.reset()
+	}
+	if !l.local.ready() || !l.remote.ready() {
+		return
+	}
+	l.ground()
+	l.step()
+}
+
+// prune takes out of a tree what the rules ignore by now.
+func (l *loop) prune(t *tree.Tree) {
+	var gone []string
+	_ = t.Walk(func(path string, e tree.Entry) error { // visit never fails
+		if path != "" && l.rules.Ignored(path, e.Kind == tree.Dir) {
+			gone = append(gone, path)
+		}
+		return nil
+	})
+	for _, path := range gone {
+		t.Delete(path)
+	}
+}
+
+// ground finds the ancestor of the two folders.
+func (l *loop) ground() {
+	info := l.remote.ep.Info()
+	p := ancestor.Pair{Local: l.local.ep.Info().Identity, Remote: info.Identity, Place: l.link.Place()}
+	before, was, had := l.pair, l.base, l.known
+	if !had {
+		before, was, had = l.saver.store.Last()
+	}
+	same := had && before.Local == p.Local
+	switch {
+	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
+		l.base = was
+	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):
+		l.base = was // the root was not there, or is not any more
+	default:
+		t, known := l.saver.store.Load(p)
+		switch {
+		case known && p.Remote != "":
+			l.base = t
+		case same && (p.Remote == "" || info.Fresh):
+			l.base = reconcile.Rebase(was, l.local.tree, l.remote.tree)
+		default:
+			l.base = &tree.Tree{}
+		}
+	}
+	l.saver.settle(l.base, l.remote.tree)
+	l.prune(l.base)
+	l.pair, l.known = p, true
+	l.saver.begin()
+}
+
+// backoff is how long to wait before the next try.
+type backoff struct {
+	first, last, delay time.Duration
+}
+
+func (b *backoff) next() time.Duration {
+	d := b.delay
+	b.delay = min(max(2*b.delay, b.first), b.last)
+	return d
+}
+
+func (b *backoff) reset() { b.delay = 0 }

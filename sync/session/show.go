@@ -1,0 +1,215 @@
+package session
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/kfdev/kfdev/sync/tree"
+)
+
+// maxShown is how many paths of a batch an event names.
+const maxShown = 8
+
+// add counts a change that was made.
+func (b *Batch) add(c tree.Change) {
+	if c.To.Kind == tree.Absent {
+		b.Deleted++
+	} else {
+		b.Changed++
+		b.Bytes += c.To.Size
+	}
+	if len(b.Paths) < maxShown {
+		b.Paths = append(b.Paths, c.Path)
+	}
+}
+
+// told tells of a batch and measures it.
+func (l *loop) told(to *side, going *sending, b Batch, at time.Time) {
+	if b.Changed+b.Deleted == 0 {
+		return
+	}
+	first := going.first
+	if first.IsZero() {
+		first = going.began
+	} else {
+		to.latency.add(at.Sub(first))
+	}
+	b.Latency, b.Merged = at.Sub(first), l.merged
+	l.merged = 0
+	l.batches++
+	l.event(Event{Kind: BatchEvent, Batch: &b})
+	if to == l.remote {
+		l.onChange()
+	} else {
+		for _, path := range b.Paths {
+			if l.config.IsRuleFile(path) {
+				l.reloadRules()
+			}
+		}
+	}
+}
+
+// event tells what happened.
+func (l *loop) event(e Event) {
+	e.Time = time.Now()
+	l.config.Events(e)
+}
+
+// stateNow is what the session is about.
+func (l *loop) stateNow() State {
+	switch {
+	case l.link == nil:
+		return Connecting
+	case !l.local.ready() || !l.remote.ready() || !l.known:
+		return Scanning
+	case l.halt != nil:
+		return Halted
+	case l.local.sending != nil || l.remote.sending != nil || l.all || len(l.pending) > 0 || len(l.holding) > 0:
+		return Syncing
+	}
+	return InSync
+}
+
+// showState tells of another state; that something is on its way only when it
+// takes a while, see progress.
+func (l *loop) showState() {
+	if now := l.stateNow(); now != l.state && now != Syncing {
+		l.setState(now)
+	}
+}
+
+func (l *loop) setState(s State) {
+	if l.state == s && l.waiting == "" {
+		return
+	}
+	l.state, l.since = s, time.Now()
+	l.event(Event{Kind: StateEvent, State: s, Text: l.waiting})
+}
+
+// progress tells how far what is on its way is.
+func (l *loop) progress() {
+	for _, s := range []*side{l.remote, l.local} {
+		if s.sending == nil || time.Since(s.sending.began) < tickEvery {
+			continue
+		}
+		if l.state != Syncing && l.stateNow() == Syncing {
+			l.setState(Syncing)
+		}
+		p := s.sending.progress()
+		l.event(Event{Kind: ProgressEvent, Progress: &p, Text: s.name})
+	}
+}
+
+func (s *sending) progress() Progress {
+	return Progress{Files: int(s.source.files.Load()), Of: s.files, Bytes: s.source.bytes.Load(), Total: s.bytes}
+}
+
+// status is all that is known.
+func (l *loop) status() Status {
+	c := l.config
+	st := Status{
+		Name: c.Name, State: l.stateNow(), Since: l.since, Text: l.waiting, Local: c.Local, Remote: c.Remote, Target: c.Target,
+		Mode: c.Mode, Batches: l.batches, Undoable: len(l.undos), LastRun: l.run.last,
+		ToRemote: l.remote.latency.latency(), ToLocal: l.local.latency.latency(), Traffic: l.trafficNow(),
+	}
+	if l.local.tree != nil {
+		st.Paths = l.local.tree.Len()
+	}
+	for _, s := range []*side{l.remote, l.local} {
+		if s.sending != nil && st.Progress == nil {
+			p := s.sending.progress()
+			st.Progress = &p
+		}
+	}
+	for _, conflict := range l.conflicts {
+		if m, ok := l.merging[conflict.Path]; !ok || m.why != "" {
+			st.Conflicts = append(st.Conflicts, l.show(conflict))
+		}
+	}
+	for _, p := range l.problems {
+		if p.told {
+			st.Problems = append(st.Problems, p.Problem)
+		}
+	}
+	slices.SortFunc(st.Problems, func(a, b Problem) int { return cmp.Compare(a.Path, b.Path) })
+	if l.halt != nil {
+		h := showHalt(l.halt)
+		st.Halt = &h
+	}
+	st.Notes = append(st.Notes, l.rules.Notes()...)
+	st.Notes = append(st.Notes, l.local.ep.Info().Notes...)
+	if l.link != nil {
+		st.Pod = l.link.Pod()
+		st.Notes = append(st.Notes, l.link.Notes()...)
+		st.Notes = append(st.Notes, l.link.Info().Notes...)
+	}
+	return st
+}
+
+// trafficNow is what went over the wire so far.
+func (l *loop) trafficNow() Traffic {
+	t := l.traffic
+	if l.link != nil {
+		now := l.link.Traffic()
+		t.Sent += now.Sent
+		t.Received += now.Received
+		t.Raw += now.SentRaw + now.ReceivedRaw
+	}
+	return t
+}
+
+// reloadRules reads the rules again, and has both sides keep to them.
+func (l *loop) reloadRules() {
+	if l.reloading {
+		l.stale = true
+		return
+	}
+	l.reloading = true
+	here, there := l.local.ep, l.remote.ep
+	l.work.Go(func() {
+		rules, err := l.config.Rules()
+		l.post(func() {
+			if err != nil || string(rules.Bytes()) == string(l.rules.Bytes()) {
+				l.reloaded(err)
+				return
+			}
+			l.rules = rules
+			l.work.Go(func() {
+				// The one in the pod first: what it knows no more is not news here.
+				if there != nil {
+					err = there.SetRules(l.ctx, rules.Bytes())
+				}
+				if err == nil {
+					err = here.SetRules(l.ctx, rules.Bytes())
+				}
+				l.post(func() { l.reloaded(err) })
+			})
+		})
+	})
+}
+
+func (l *loop) reloaded(err error) {
+	l.reloading = false
+	if err != nil && l.ctx.Err() == nil && l.link != nil && l.link.Err() == nil {
+		l.event(Event{Kind: NoteEvent, Text: "the ignore rules were not read again: " + err.Error()})
+	}
+	if l.stale {
+		l.stale = false
+		l.reloadRules()
+	}
+}
+
+// bytesText writes bytes for people.
+func bytesText(n int64) string {
+	for _, unit := range []struct {
+		name string
+		size int64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= unit.size {
+			return strconv.FormatFloat(float64(n)/float64(unit.size), 'f', 1, 64) + " " + unit.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
+}
