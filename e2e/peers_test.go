@@ -42,7 +42,7 @@ func kfdevTool(d *bed) *tool {
 			t.Helper()
 			log, err := os.Create(filepath.Join(t.TempDir(), "sync.log"))
 			require.NoError(t, err)
-			cmd := exec.Command(d.bench.program, "--project", d.bench.project, "--progress", "plain", //nolint:gosec,noctx // the program under test; it is stopped below
+			cmd := exec.Command(d.bench.program, "--project", d.bench.project, "--progress", "plain", //nolint:gosec // the program under test; it is stopped below
 				"sync", local+":pod/"+d.pod+":"+remote, "-n", d.namespace)
 			cmd.Env, cmd.Stdout, cmd.Stderr = d.bench.env, log, log
 			require.NoError(t, cmd.Start())
@@ -80,7 +80,7 @@ func kubectl(t *testing.T, node string) string {
 	return path
 }
 
-// copyTool is kubectl cp: it copies once, and is started anew for each change.
+// copyTo is kubectl cp: it copies once, and is started anew for each change.
 func (d *bed) copyTo(t *testing.T, kubectl, local, remote string) error {
 	t.Helper()
 	return d.kubectl(t, kubectl, "cp", "--namespace", d.namespace, local, d.pod+":"+remote)

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -126,7 +125,7 @@ type document struct {
 // The messages of Yjs's sync protocol (y-protocols, PROTOCOL.md): type sync,
 // step 1 with an empty state vector. What the document holds comes as text in
 // the updates that answer it.
-var syncStep1 = []byte{0, 0, 1, 0} //nolint:gochecknoglobals // a constant, which Go has no form for
+var syncStep1 = []byte{0, 0, 1, 0}
 
 // open opens a file as JupyterLab does.
 func (h *hub) open(t *testing.T, path, kind string) *document {
@@ -231,7 +230,7 @@ type baked struct{ Image string }
 func syncBake(t *testing.T, s *synced) {
 	t.Helper()
 	first := decode[baked](t, s.bench, 0, "sync", "bake", s.name)
-	require.Regexp(t, regexp.MustCompile(`@sha256:[0-9a-f]{64}$`), first.Image)
+	require.Regexp(t, `@sha256:[0-9a-f]{64}$`, first.Image)
 	require.Equal(t, first, decode[baked](t, s.bench, 0, "sync", "bake", s.name), "the same tree, the same digest")
 	write(t, filepath.Join(s.local, ".env"), "TOKEN=secret\n")
 	s.has(t, "/data/tree/.env", "TOKEN=secret\n")
