@@ -13,50 +13,37 @@ func addClass(set *[256]bool, s string, fold bool) (n int, known bool) {
 	if end == 0 || s[end-1] != ':' {
 		return 0, true
 	}
-	in := class(s[:end-1])
-	if in == nil {
+	ranges := class(s[:end-1])
+	if ranges == "" {
 		return 0, false
 	}
-	for c := range byte(0x80) {
-		if in(c) || fold && s[:end-1] == "upper" && isLower(c) {
+	if fold && s[:end-1] == "upper" {
+		ranges = "az"
+	}
+	for i := 0; i < len(ranges); i += 2 {
+		for c := ranges[i]; c <= ranges[i+1]; c++ {
 			set[c] = true
 		}
 	}
 	return end + 1, true
 }
 
-// class is which ASCII bytes are in a class. git has its own idea of space: without
-// the vertical tab and the form feed.
-func class(name string) func(c byte) bool {
-	switch name {
-	case "alnum":
-		return func(c byte) bool { return isLetter(c) || isDigit(c) }
-	case "alpha":
-		return isLetter
-	case "blank":
-		return func(c byte) bool { return c == ' ' || c == '\t' }
-	case "cntrl":
-		return func(c byte) bool { return c < ' ' || c == 0x7f }
-	case "digit":
-		return isDigit
-	case "graph":
-		return func(c byte) bool { return ' ' < c && c < 0x7f }
-	case "lower":
-		return isLower
-	case "print":
-		return func(c byte) bool { return ' ' <= c && c < 0x7f }
-	case "punct":
-		return func(c byte) bool { return ' ' < c && c < 0x7f && !isLetter(c) && !isDigit(c) }
-	case "space":
-		return func(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
-	case "upper":
-		return func(c byte) bool { return 'A' <= c && c <= 'Z' }
-	case "xdigit":
-		return func(c byte) bool { return isDigit(c) || 'a' <= lowerByte(c) && lowerByte(c) <= 'f' }
-	}
-	return nil
+// class is which ASCII bytes are in a class, as pairs of the first and the last of
+// a range. git has its own idea of space: without the vertical tab and the form
+// feed.
+func class(name string) (ranges string) {
+	return map[string]string{
+		"alnum":  "09AZaz",
+		"alpha":  "AZaz",
+		"blank":  "  \t\t",
+		"cntrl":  "\x00\x1f\x7f\x7f",
+		"digit":  "09",
+		"graph":  "!~",
+		"lower":  "az",
+		"print":  " ~",
+		"punct":  "!/:@[`{~",
+		"space":  "  \t\n\r\r",
+		"upper":  "AZ",
+		"xdigit": "09AFaf",
+	}[name]
 }
-
-func isLower(c byte) bool  { return 'a' <= c && c <= 'z' }
-func isLetter(c byte) bool { return isLower(lowerByte(c)) }
-func isDigit(c byte) bool  { return '0' <= c && c <= '9' }

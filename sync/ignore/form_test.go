@@ -9,12 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func encode(t testing.TB, v any) []byte {
-	t.Helper()
+func encode(tb testing.TB, v any) []byte {
+	tb.Helper()
 	enc, err := cbor.CoreDetEncOptions().EncMode()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	b, err := enc.Marshal(v)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
 

@@ -18,23 +18,23 @@ import (
 var gitTime = flag.Duration("gittime", 4*time.Second, "how long to compare with git")
 
 // alone gives git and Load no configuration but the test's.
-func alone(t testing.TB) string {
-	t.Helper()
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_CONFIG_HOME", home+"/.config")
-	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+func alone(tb testing.TB) string {
+	tb.Helper()
+	home := tb.TempDir()
+	tb.Setenv("HOME", home)
+	tb.Setenv("XDG_CONFIG_HOME", home+"/.config")
+	tb.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 	for _, name := range []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"} {
-		t.Setenv(name, "")
-		require.NoError(t, os.Unsetenv(name))
+		tb.Setenv(name, "")
+		require.NoError(tb, os.Unsetenv(name))
 	}
 	return home
 }
 
-func git(t testing.TB, dir string, args ...string) {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir}, args...)...).CombinedOutput()
-	require.NoError(t, err, string(out))
+func git(tb testing.TB, dir string, args ...string) {
+	tb.Helper()
+	out, err := exec.CommandContext(tb.Context(), "git", append([]string{"-C", dir}, args...)...).CombinedOutput()
+	require.NoError(tb, err, string(out))
 }
 
 // asked is what git says of paths: which are ignored, and by which pattern.

@@ -13,21 +13,21 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 )
 
-func write(t testing.TB, path, content string) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+func write(tb testing.TB, path, content string) {
+	tb.Helper()
+	require.NoError(tb, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(tb, os.WriteFile(path, []byte(content), 0o644))
 }
 
 // rules loads, and reads what was loaded from its stored form, as the other side
 // does.
-func rules(t testing.TB, root string) *Rules {
-	t.Helper()
+func rules(tb testing.TB, root string) *Rules {
+	tb.Helper()
 	loaded, err := Load(root)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	r, err := Parse(loaded.Bytes())
-	require.NoError(t, err)
-	require.Equal(t, loaded.Bytes(), r.Bytes())
+	require.NoError(tb, err)
+	require.Equal(tb, loaded.Bytes(), r.Bytes())
 	return r
 }
 

@@ -99,8 +99,7 @@ func (l *loader) outside(path string, to *list) error {
 	if err != nil {
 		return absent(err)
 	}
-	defer f.Close()
-	return l.read(f, to)
+	return errors.Join(l.read(f, to), f.Close())
 }
 
 // above adds the .gitignore files of the folders from the repository's top to the
@@ -170,15 +169,11 @@ func (l *loader) inside(top *os.Root, path string, to *list) error {
 	if err != nil {
 		return absent(err)
 	}
-	defer f.Close()
 	after, err := f.Stat()
-	if err != nil {
-		return err
+	if err == nil && os.SameFile(before, after) { // or it was replaced just now, which is told
+		err = l.read(f, to)
 	}
-	if !os.SameFile(before, after) {
-		return nil // replaced just now; its change is told
-	}
-	return l.read(f, to)
+	return errors.Join(err, f.Close())
 }
 
 func (l *loader) read(f *os.File, to *list) error {
