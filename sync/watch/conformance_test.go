@@ -2,9 +2,9 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,44 +100,44 @@ func rest(t *testing.T, w *Watcher, d time.Duration) told {
 	}
 }
 
+func put(path, content string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644))
+}
+
 func write(t *testing.T, path, content string) {
 	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+	require.NoError(t, put(path, content))
 }
 
 func TestChangesAreTold(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		do    func(t *testing.T, root string)
+		do    func(root string) error
 		dirty []string
 	}{
-		{"a new file", func(t *testing.T, r string) { write(t, r+"/new", "1") }, []string{"new"}},
-		{"an old one", func(t *testing.T, r string) { write(t, r+"/a/b/old", "12") }, []string{"a/b/old"}},
-		{"gone", func(t *testing.T, r string) { require.NoError(t, os.Remove(r+"/a/b/old")) }, []string{"a/b/old"}},
-		{"renamed", func(t *testing.T, r string) { require.NoError(t, os.Rename(r+"/a/b/old", r+"/c/new")) }, []string{"a/b/old", "c/new"}},
-		{"a folder renamed", func(t *testing.T, r string) { require.NoError(t, os.Rename(r+"/a", r+"/c/a")) }, []string{"a", "c/a", "c/a/b", "c/a/b/old"}},
-		{"a folder renamed out", func(t *testing.T, r string) { require.NoError(t, os.Rename(r+"/a", r+"-out")) }, []string{"a"}},
-		{"a folder renamed in", func(t *testing.T, r string) {
-			write(t, r+"-src/x/y", "1")
-			require.NoError(t, os.Rename(r+"-src", r+"/in"))
+		{"a new file", func(r string) error { return put(r+"/new", "1") }, []string{"new"}},
+		{"an old one", func(r string) error { return put(r+"/a/b/old", "12") }, []string{"a/b/old"}},
+		{"gone", func(r string) error { return os.Remove(r + "/a/b/old") }, []string{"a/b/old"}},
+		{"renamed", func(r string) error { return os.Rename(r+"/a/b/old", r+"/c/new") }, []string{"a/b/old", "c/new"}},
+		{"a folder renamed", func(r string) error { return os.Rename(r+"/a", r+"/c/a") }, []string{"a", "c/a", "c/a/b", "c/a/b/old"}},
+		{"a folder renamed out", func(r string) error { return os.Rename(r+"/a", r+"-out") }, []string{"a"}},
+		{"a folder renamed in", func(r string) error {
+			return errors.Join(put(r+"-src/x/y", "1"), os.Rename(r+"-src", r+"/in"))
 		}, []string{"in", "in/x", "in/x/y"}},
-		{"all of a folder gone", func(t *testing.T, r string) { require.NoError(t, os.RemoveAll(r+"/a")) }, []string{"a"}},
-		{"new folders", func(t *testing.T, r string) { write(t, r+"/n1/n2/n3/f", "1") }, []string{"n1", "n1/n2", "n1/n2/n3", "n1/n2/n3/f"}},
-		{"executable", func(t *testing.T, r string) { require.NoError(t, os.Chmod(r+"/a/b/old", 0o755)) }, []string{"a/b/old"}},
-		{"a symbolic link", func(t *testing.T, r string) { require.NoError(t, os.Symlink("/", r+"/c/link")) }, []string{"c/link"}},
-		{"a hard link", func(t *testing.T, r string) { require.NoError(t, os.Link(r+"/a/b/old", r+"/c/link")) }, []string{"c/link"}},
-		{"truncated", func(t *testing.T, r string) { require.NoError(t, os.Truncate(r+"/a/b/old", 0)) }, []string{"a/b/old"}},
-		{"a file in a folder's place", func(t *testing.T, r string) {
-			require.NoError(t, os.RemoveAll(r+"/a"))
-			write(t, r+"/a", "file")
+		{"all of a folder gone", func(r string) error { return os.RemoveAll(r + "/a") }, []string{"a"}},
+		{"new folders", func(r string) error { return put(r+"/n1/n2/n3/f", "1") }, []string{"n1", "n1/n2", "n1/n2/n3", "n1/n2/n3/f"}},
+		{"executable", func(r string) error { return os.Chmod(r+"/a/b/old", 0o755) }, []string{"a/b/old"}},
+		{"a symbolic link", func(r string) error { return os.Symlink("/", r+"/c/link") }, []string{"c/link"}},
+		{"a hard link", func(r string) error { return os.Link(r+"/a/b/old", r+"/c/link") }, []string{"c/link"}},
+		{"truncated", func(r string) error { return os.Truncate(r+"/a/b/old", 0) }, []string{"a/b/old"}},
+		{"a file in a folder's place", func(r string) error {
+			return errors.Join(os.RemoveAll(r+"/a"), put(r+"/a", "file"))
 		}, []string{"a"}},
-		{"a folder in a file's place", func(t *testing.T, r string) {
-			require.NoError(t, os.Remove(r+"/a/b/old"))
-			write(t, r+"/a/b/old/x", "1")
+		{"a folder in a file's place", func(r string) error {
+			return errors.Join(os.Remove(r+"/a/b/old"), put(r+"/a/b/old/x", "1"))
 		}, []string{"a/b/old", "a/b/old/x"}},
-		{"any byte", func(t *testing.T, r string) { write(t, r+"/\xff\n \\/é\x01", "1") }, []string{"\xff\n \\", "\xff\n \\/é\x01"}},
+		{"any byte", func(r string) error { return put(r+"/\xff\n \\/é\x01", "1") }, []string{"\xff\n \\", "\xff\n \\/é\x01"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +147,7 @@ func TestChangesAreTold(t *testing.T) {
 				write(t, root+"/c/other", "1")
 				w := begin(t, root, Options{Poll: poll})
 				before := time.Now()
-				c.do(t, root)
+				require.NoError(t, c.do(root))
 				s := until(t, w, c.dirty...)
 				require.False(t, s.covers("c/other"))
 				for _, b := range s.batches {
@@ -257,116 +257,6 @@ func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 		until(t, w, "after")
 		write(t, outside+"/f", "1")
 		require.Empty(t, rest(t, w, 100*time.Millisecond).batches)
-	})
-}
-
-func TestRootMayBeASymbolicLink(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, poll time.Duration) {
-		link := t.TempDir() + "/link"
-		require.NoError(t, os.Symlink(t.TempDir(), link))
-		w := begin(t, link, Options{Poll: poll})
-		write(t, link+"/f", "1")
-		until(t, w, "f")
-	})
-}
-
-func TestRootGoesAndComes(t *testing.T) {
-	t.Parallel()
-	goes := map[string]func(t *testing.T, top string){
-		"deleted":               func(t *testing.T, top string) { require.NoError(t, os.RemoveAll(top+"/a/root")) },
-		"renamed":               func(t *testing.T, top string) { require.NoError(t, os.Rename(top+"/a/root", top+"/elsewhere")) },
-		"renamed further above": func(t *testing.T, top string) { require.NoError(t, os.Rename(top+"/a", top+"/b")) },
-		"replaced by a file": func(t *testing.T, top string) {
-			require.NoError(t, os.RemoveAll(top+"/a/root"))
-			write(t, top+"/a/root", "1")
-		},
-	}
-	for name, do := range goes {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			each(t, func(t *testing.T, poll time.Duration) {
-				top := t.TempDir()
-				root := top + "/a/root"
-				write(t, root+"/f", "1")
-				w := begin(t, root, Options{Poll: poll})
-				do(t, top)
-				until(t, w, "")
-				_ = rest(t, w, 50*time.Millisecond)
-				_ = os.Remove(root)
-				write(t, root+"/f", "1")
-				s := until(t, w, "", "f")
-				require.True(t, s.covers("anything"), "a root that came back is another one")
-				_ = rest(t, w, 50*time.Millisecond)
-				write(t, root+"/sub/g", "1")
-				until(t, w, "sub/g")
-			})
-		})
-	}
-	t.Run("not there at first", func(t *testing.T) {
-		t.Parallel()
-		each(t, func(t *testing.T, poll time.Duration) {
-			root := t.TempDir() + "/root"
-			w := begin(t, root, Options{Poll: poll})
-			write(t, root+"/f", "1")
-			until(t, w, "", "f")
-		})
-	})
-}
-
-func TestGitCheckoutIsOneBatch(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, poll time.Duration) {
-		repo := t.TempDir()
-		git := func(args ...string) {
-			cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", repo, "-c", "user.name=n", "-c", "user.email=e@example.org"}, args...)...)
-			out, err := cmd.CombinedOutput()
-			require.NoError(t, err, string(out))
-		}
-		git("init", "-q", "-b", "one")
-		var paths []string
-		for i := range 1000 {
-			paths = append(paths, fmt.Sprintf("src/%d/f%d", i%50, i))
-			write(t, filepath.Join(repo, paths[i]), "one")
-		}
-		git("add", ".")
-		git("commit", "-q", "-m", "one")
-		git("checkout", "-q", "-b", "two")
-		for _, p := range paths {
-			write(t, filepath.Join(repo, p), "second")
-		}
-		git("commit", "-q", "-a", "-m", "two")
-		w := begin(t, repo+"/src", Options{
-			Poll: poll,
-			Hold: repo + "/.git/index.lock",
-		})
-		git("checkout", "-q", "one")
-		var below []string
-		for _, p := range paths {
-			below = append(below, strings.TrimPrefix(p, "src/"))
-		}
-		s := until(t, w, below...)
-		require.Len(t, s.batches, 1)
-	})
-}
-
-func TestHold(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, poll time.Duration) {
-		root := t.TempDir()
-		lock := root + "/.git/index.lock"
-		write(t, root+"/f", "1")
-		require.NoError(t, os.Mkdir(root+"/.git", 0o755))
-		w := begin(t, root, Options{Poll: poll, Hold: lock, Skip: func(p string, _ bool) bool { return p == ".git" }})
-		write(t, lock, "")
-		write(t, root+"/f", "12")
-		require.Empty(t, rest(t, w, 700*time.Millisecond).batches)
-		write(t, root+"/g", "12")
-		require.Empty(t, rest(t, w, 100*time.Millisecond).batches)
-		require.NoError(t, os.Remove(lock))
-		s := until(t, w, "f", "g")
-		require.Len(t, s.batches, 1)
-		require.Empty(t, w.Notes())
 	})
 }
 

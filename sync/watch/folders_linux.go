@@ -76,7 +76,7 @@ func (n *notifier) list(f *folder, path, full string, found func(path string, di
 	if err != nil {
 		return nil // gone, which is told by its parent, or not to be read
 	}
-	defer h.Close()
+	defer func() { _ = h.Close() }() // it was only read
 	present := map[string]bool{}
 	for {
 		entries, err := h.ReadDir(1024)

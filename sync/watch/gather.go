@@ -1,9 +1,6 @@
 package watch
 
 import (
-	"context"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -21,7 +18,8 @@ const (
 	touched              // the mode or another attribute
 	gone                 // deleted, or renamed away
 	deep                 // a folder came by a rename
-	locked               // the hold file came or went
+	locked               // the hold file came
+	unlocked             // it went
 	lost                 // the system dropped events
 )
 
@@ -49,6 +47,7 @@ const (
 type gather struct {
 	settle time.Duration
 	hold   *hold
+	behind func() bool // true while the system has events that were not added
 	wake   chan struct{}
 	ended  chan struct{}
 	err    error // why; set before ended is closed
@@ -59,13 +58,16 @@ type gather struct {
 	names  map[string]bool // that are new in this batch
 	missed bool
 	first  time.Time // of what is in dirty
+	from   time.Time // since when it is gathered: first, or the end of the hold
 	last   time.Time // event that made a path dirty, told or not
 	before time.Time // the last one before this batch
 	burst  time.Time // since when events have followed each other closely
 	quiet  bool      // the batch began after a quiet time
 	now    bool      // it has something that is told at once
 	fresh  bool      // it has a new name
-	held   bool      // it was held back by the hold file
+	held   bool      // the hold file is or was there
+	ending bool      // it is gone, and what was done under it may not have been read yet
+	inLock bool      // by what was read, it is there
 }
 
 // open is a file that is being written.
@@ -78,6 +80,7 @@ func newGather(settle time.Duration) *gather {
 	return &gather{
 		settle: settle,
 		hold:   &hold{},
+		behind: func() bool { return false },
 		wake:   make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		dirty:  map[string]what{},
@@ -144,11 +147,13 @@ func (g *gather) take(now time.Time, e event) {
 	case deep:
 		g.soil(now, now, e.path, deep)
 		g.urge(true) // two renames may belong together
-	case locked:
+	case locked, unlocked:
 		// What is around it belongs together.
 		if now.Sub(g.last) >= 2*g.settle {
 			g.burst = now
 		}
+		g.inLock = e.what == locked
+		g.held = g.held || g.inLock
 		g.last, g.before, g.now, g.quiet = now, now, false, false
 	case lost:
 		g.mark(now, now)
@@ -209,152 +214,11 @@ func (g *gather) mark(now, first time.Time) {
 		if g.quiet {
 			g.burst = now
 		}
-		g.before, g.first = g.last, first
-		g.now, g.fresh, g.held = false, false, false
+		g.before, g.first, g.from = g.last, first, now
+		g.now, g.fresh, g.held, g.ending = false, false, g.inLock, false
 	}
 	if first.Before(g.first) {
 		g.first = first
 	}
 	g.last = now
-}
-
-// due is when to tell, or to look again, and whether that is now. A zero time:
-// there is nothing to wait for.
-func (g *gather) due(now time.Time) (at time.Time, ready bool) {
-	next := g.closeIdle(now)
-	if len(g.dirty) == 0 && !g.missed {
-		return next, false
-	}
-	at = g.settled(now)
-	if !at.After(now) {
-		switch {
-		case g.hold.holds(now, g.last):
-			g.held = true
-			at = now.Add(holdLook)
-		case g.held:
-			// The end of the hold may be seen before the events of what was done
-			// under it have been read.
-			g.held, g.now, g.fresh, g.quiet = false, false, false, false
-			g.last, g.first, g.burst = now, now, now
-			at = now.Add(g.settle)
-		default:
-			return now, true
-		}
-	}
-	if !next.IsZero() && next.Before(at) {
-		at = next
-	}
-	return at, false
-}
-
-// settled is when the batch is complete, if nothing more comes.
-func (g *gather) settled(now time.Time) time.Time {
-	var wait time.Duration
-	switch {
-	case g.quiet && g.now && !g.missed:
-		return now
-	case g.quiet && g.fresh && !g.missed:
-		wait = newName
-	default:
-		wait = g.settle
-	}
-	wait = max(wait, min(g.last.Sub(g.burst)/4, maxSettle))
-	at := g.last.Add(wait)
-	if end := g.first.Add(maxGather); at.After(end) {
-		at = end
-	}
-	return at
-}
-
-// closeIdle makes open files dirty whose time has come, and returns when the
-// next one's comes.
-func (g *gather) closeIdle(now time.Time) (next time.Time) {
-	for path, o := range g.open {
-		if !o.due.After(now) {
-			g.soil(now, o.first, path, complete)
-			g.now = true
-		} else if next.IsZero() || o.due.Before(next) {
-			next = o.due
-		}
-	}
-	return next
-}
-
-// next is Watcher.Next.
-func (g *gather) next(ctx context.Context) (Batch, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return Batch{}, err
-		}
-		now := time.Now()
-		g.mu.Lock()
-		at, ready := g.due(now)
-		if ready {
-			b := g.batch()
-			g.mu.Unlock()
-			return b, nil
-		}
-		g.mu.Unlock()
-		if err := g.wait(ctx, now, at); err != nil {
-			return Batch{}, err
-		}
-	}
-}
-
-// wait waits for the time, or for events.
-func (g *gather) wait(ctx context.Context, now, at time.Time) error {
-	var timer <-chan time.Time
-	if !at.IsZero() {
-		t := time.NewTimer(at.Sub(now))
-		defer t.Stop()
-		timer = t.C
-	}
-	select {
-	case <-g.wake:
-		return nil
-	case <-timer:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-g.ended:
-		return g.err
-	}
-}
-
-// end says that there will be no more events, and why.
-func (g *gather) end(err error) {
-	g.err = err
-	close(g.ended)
-}
-
-// batch takes what is dirty.
-func (g *gather) batch() Batch {
-	b := Batch{First: g.first, Missed: g.missed}
-	for path, w := range g.dirty {
-		switch {
-		case w == deep:
-			b.Deep = append(b.Deep, path)
-		default:
-			b.Paths = append(b.Paths, path)
-		}
-	}
-	if len(b.Deep) > 0 {
-		b.Paths = slices.DeleteFunc(b.Paths, g.belowDeep)
-		b.Deep = slices.DeleteFunc(b.Deep, g.belowDeep)
-	}
-	slices.Sort(b.Paths)
-	slices.Sort(b.Deep)
-	g.dirty, g.names, g.missed = map[string]what{}, map[string]bool{}, false
-	return b
-}
-
-// belowDeep is true for a path below a folder that is dirty with all in it.
-func (g *gather) belowDeep(path string) bool {
-	for path != "" {
-		path = path[:max(strings.LastIndexByte(path, '/'), 0)]
-		if w, ok := g.dirty[path]; ok && w == deep {
-			return true
-		}
-	}
-	return false
 }

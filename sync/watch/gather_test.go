@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"fmt"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +91,9 @@ func TestWhenItIsTold(t *testing.T) {
 		{"a file open beside one that is saved", map[time.Duration][]event{
 			10 * ms: {ev(writing, "log")}, 100 * ms: {ev(complete, "f")}, 120 * ms: {ev(complete, "log")},
 		}, []string{"100ms [f]", "132ms [log]"}},
+		{"a file's rename, together", map[time.Duration][]event{
+			10 * ms: {ev(gone, "a"), {path: "b", what: renamed, from: "a"}},
+		}, []string{"22ms [a b]"}},
 		{"a mode", map[time.Duration][]event{10 * ms: {ev(touched, "f")}}, []string{"22ms [f]"}},
 		{"a mode of a file that is being written", map[time.Duration][]event{
 			10 * ms: {ev(created, "f")}, 11 * ms: {ev(touched, "f")}, 100 * ms: {ev(complete, "f")},
@@ -100,8 +102,11 @@ func TestWhenItIsTold(t *testing.T) {
 			10 * ms: {ev(gone, "a"), ev(deep, "b"), ev(complete, "b/x"), ev(deep, "b/c"), ev(complete, "bc")},
 		}, []string{"10ms [a bc] deep [b]"}},
 		{"a lock that came and went", map[time.Duration][]event{
-			10 * ms: {ev(locked, ""), ev(complete, "a")}, 11 * ms: {ev(complete, "b"), ev(locked, "")},
-		}, []string{"23ms [a b]"}},
+			10 * ms: {ev(locked, ""), ev(complete, "a")}, 11 * ms: {ev(complete, "b"), ev(unlocked, "")},
+		}, []string{"35ms [a b]"}},
+		{"a save after git looked at the tree", map[time.Duration][]event{
+			10 * ms: {ev(locked, ""), ev(unlocked, "")}, 50 * ms: {ev(complete, "a")},
+		}, []string{"50ms [a]"}},
 		{"lost", map[time.Duration][]event{10 * ms: {ev(lost, ""), ev(complete, "a")}}, []string{"22ms [a] missed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,25 +166,4 @@ func TestGatherIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, b.Missed)
 	require.Less(t, len(b.Paths), 11)
-}
-
-func TestStaleHold(t *testing.T) {
-	lock := t.TempDir() + "/index.lock"
-	write(t, lock, "")
-	now := time.Now()
-	require.NoError(t, os.Chtimes(lock, now, now.Add(-59*time.Second)))
-	var notes []string
-	h := &hold{path: lock, note: func(s string) { notes = append(notes, s) }}
-	long := now.Add(-time.Hour)
-	require.True(t, h.holds(now, long))
-	require.True(t, h.holds(now.Add(2*time.Second), now), "something happens")
-	require.Empty(t, notes)
-	require.False(t, h.holds(now.Add(2*time.Second), long))
-	require.Len(t, notes, 1)
-	require.Contains(t, notes[0], lock)
-	require.False(t, h.holds(now.Add(3*time.Second), now.Add(3*time.Second)), "the same one")
-	require.NoError(t, os.Remove(lock))
-	require.False(t, h.holds(now, now))
-	write(t, lock, "")
-	require.True(t, h.holds(now, long), "another one")
 }

@@ -124,6 +124,10 @@ func (n *notifier) close() error {
 
 // run reads events until close.
 func (n *notifier) run() error {
+	conn, err := n.file.SyscallConn()
+	if err != nil {
+		return n.ended(err)
+	}
 	buf := make([]byte, 64<<10)
 	for {
 		wait := rootCheck
@@ -133,21 +137,54 @@ func (n *notifier) run() error {
 		if err := n.file.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			return n.ended(err)
 		}
-		got, err := n.file.Read(buf)
-		now := time.Now()
-		switch {
-		case err == nil:
-			err = n.read(now, buf[:got])
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		var failed error
+		err := conn.Read(func(fd uintptr) bool {
+			var done bool
+			done, failed = n.readFrom(int(fd), buf)
+			return done
+		})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = nil
 		}
-		if err == nil {
-			err = n.check(now, wait)
+		if err = errors.Join(err, failed); err == nil {
+			err = n.check(time.Now(), wait)
 		}
 		if err != nil {
 			return n.ended(err)
 		}
 	}
+}
+
+// readFrom reads and tells what is there. Both are done under the lock, so that
+// behind sees an event either in the kernel or told. Not done: nothing was there.
+func (n *notifier) readFrom(fd int, buf []byte) (done bool, err error) {
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failed != nil {
+		return true, n.failed
+	}
+	got, err := unix.Read(fd, buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return false, nil
+	case errors.Is(err, unix.EINTR):
+		return true, nil
+	case err != nil:
+		return true, err
+	}
+	return true, n.read(now, buf[:got])
+}
+
+// behind is true while the kernel has events that were not told.
+func (n *notifier) behind() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fd < 0 {
+		return false
+	}
+	waiting, err := unix.IoctlGetInt(n.fd, unix.TIOCINQ) // FIONREAD; see inotify(7)
+	return err == nil && waiting > 0
 }
 
 // ended is the reason for run's end.
@@ -208,11 +245,6 @@ func (n *notifier) sameRoot() bool {
 
 // read handles a buffer of events, all of which are told at once.
 func (n *notifier) read(now time.Time, buf []byte) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.failed != nil {
-		return n.failed
-	}
 	var r reading
 	r.notifier = n
 	for len(buf) >= unix.SizeofInotifyEvent && !n.closing.Load() {
@@ -228,136 +260,4 @@ func (n *notifier) read(now time.Time, buf []byte) error {
 	r.finish()
 	n.tell(now, r.events)
 	return r.err
-}
-
-// reading is the events of one read.
-type reading struct {
-	*notifier
-	events   []event
-	overflow bool
-	rootLost bool
-	err      error
-}
-
-func (r *reading) add(path string, w what) { r.events = append(r.events, event{path: path, what: w}) }
-
-func (r *reading) event(wd int32, mask, cookie uint32, name string) {
-	if mask&unix.IN_Q_OVERFLOW != 0 {
-		r.overflow = true
-		return
-	}
-	if wd == r.holdWD {
-		switch {
-		case mask&unix.IN_IGNORED != 0:
-			r.holdWD = -1
-		case name == filepath.Base(r.hold):
-			r.add("", locked)
-		}
-	}
-	f := r.byWD[wd]
-	switch {
-	case f == nil:
-	case mask&unix.IN_IGNORED != 0:
-		r.rootLost = r.rootLost || f == r.top
-		r.drop(f)
-	case name != "":
-		r.named(f, mask, cookie, name)
-	case f == r.top && mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_UNMOUNT) != 0:
-		r.rootLost = true
-	case f == r.top && mask&unix.IN_ATTRIB != 0:
-		r.add("", touched)
-	}
-}
-
-// named handles what happened to a name in a folder.
-func (r *reading) named(f *folder, mask, cookie uint32, name string) {
-	path, dir := join(f.path(), name), mask&unix.IN_ISDIR != 0
-	if r.skip(path, dir) {
-		return
-	}
-	switch {
-	case mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0:
-		if sub := f.subs[name]; dir && sub != nil {
-			r.drop(sub)
-		}
-		r.add(path, gone)
-		if mask&unix.IN_MOVED_FROM != 0 {
-			r.cookie, r.from = cookie, path
-		}
-	case dir && mask&unix.IN_CREATE != 0:
-		r.add(path, appeared)
-		r.folder(f, name, path, true)
-	case dir && mask&unix.IN_MOVED_TO != 0:
-		r.add(path, deep)
-		r.folder(f, name, path, false)
-	case dir && mask&unix.IN_ATTRIB != 0:
-		if f.subs[name] != nil {
-			r.add(path, touched)
-			return
-		}
-		r.add(path, deep) // it could not be read before, perhaps
-		r.folder(f, name, path, false)
-	case mask&unix.IN_CREATE != 0:
-		r.add(path, r.beginning(path))
-	case mask&unix.IN_MOVED_TO != 0 && cookie == r.cookie:
-		r.events = append(r.events, event{path: path, what: renamed, from: r.from})
-	case mask&(unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO) != 0:
-		r.add(path, complete)
-	case mask&unix.IN_MODIFY != 0:
-		r.add(path, writing)
-	case mask&unix.IN_ATTRIB != 0:
-		r.add(path, touched)
-	}
-}
-
-// beginning tells a file that was made by opening it, of which a close will be
-// heard, from what is complete from the start.
-func (r *reading) beginning(path string) what {
-	var st unix.Stat_t
-	err := unix.Lstat(filepath.Join(r.root, path), &st)
-	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink > 1) {
-		return appeared
-	}
-	return created
-}
-
-// folder watches a folder that came. Of one that was made, what is found in it is
-// told: it may have come before the folder was watched.
-func (r *reading) folder(f *folder, name, path string, found bool) {
-	if r.err != nil {
-		return
-	}
-	var tell func(path string, dir bool)
-	if found {
-		tell = func(path string, dir bool) {
-			if dir {
-				r.add(path, appeared)
-			} else {
-				r.add(path, listed)
-			}
-		}
-	}
-	_, r.err = r.watchSub(f, name, path, tell)
-}
-
-// finish does what is to be done once for all events of a read.
-func (r *reading) finish() {
-	if r.rootLost {
-		r.dropRoot()
-		there, err := r.watchRoot()
-		r.err = errors.Join(r.err, err)
-		if there {
-			r.add("", lost)
-			r.add("", deep)
-		} else {
-			r.add("", gone)
-		}
-		return
-	}
-	if r.overflow {
-		// Folders may have come unheard. First they are watched, then the loss is
-		// told, so that nothing is between.
-		r.err = errors.Join(r.err, r.rewatch())
-		r.add("", lost)
-	}
 }

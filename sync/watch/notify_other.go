@@ -192,4 +192,6 @@ func (n *notifier) reskip() error {
 	return n.watch("", nil)
 }
 
+func (n *notifier) behind() bool { return len(n.system.Events) > 0 }
+
 func (n *notifier) close() error { return n.system.Close() }

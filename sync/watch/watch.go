@@ -104,6 +104,8 @@ type source interface {
 	run() error
 	// reskip acts on new rules.
 	reskip() error
+	// behind is true while there are changes that were made and not told.
+	behind() bool
 	// close ends run, without waiting for it.
 	close() error
 }
@@ -142,6 +144,7 @@ func New(root string, o Options) (*Watcher, error) {
 	w := &Watcher{gather: newGather(o.Settle), ended: make(chan struct{})}
 	w.setSkip(o.Skip)
 	w.gather.hold = &hold{path: o.Hold, note: w.note}
+	w.gather.behind = w.behind
 	t := target{root: root, hold: o.Hold, skip: w.skips, tell: w.gather.add}
 	if o.Poll <= 0 {
 		if note := unheard(root); note != "" {
@@ -214,6 +217,13 @@ func (w *Watcher) fallBack(t target) error {
 // Next waits for changes and returns them. It is called by one goroutine at a
 // time. After an error other than the context's there will be no more changes.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) { return w.gather.next(ctx) }
+
+func (w *Watcher) behind() bool {
+	w.mu.Lock()
+	s := w.source
+	w.mu.Unlock()
+	return s.behind()
+}
 
 // Polling is true where the folder is looked at from time to time.
 func (w *Watcher) Polling() bool {
