@@ -39,8 +39,17 @@ type Entry struct {
 // is not safe for concurrent use. Whoever is done with it calls Close.
 type Tree struct {
 	entries map[string]Entry
+	beneath string // see Beneath
 	release []func() error
 }
+
+// Beneath says that the folders above dir are those of the image that the layer
+// goes on: they are not put in, since a folder in a layer takes the place of the
+// owner and the mode that it had (OCI image specification 1.1, layer.md).
+func (t *Tree) Beneath(dir string) { t.beneath = dir }
+
+// above reports whether a folder is one that the image below has.
+func (t *Tree) above(dir string) bool { return strings.HasPrefix(t.beneath, dir+"/") }
 
 // Add puts an entry in. The same folder may be added again (the last mode and
 // owner win); any other name twice is an error, as is a path that is not clean
@@ -92,13 +101,13 @@ func (t *Tree) Get(name string) (Entry, bool) {
 }
 
 // Entries returns every entry in path order, with the parent folders that were
-// not added (root's, 0755) put in.
+// not added (root's, 0755) put in, but for those of Beneath.
 func (t *Tree) Entries() []Entry {
 	all := make(map[string]Entry, len(t.entries))
 	for p, e := range t.entries {
 		all[p] = e
 		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-			if _, ok := t.entries[dir]; ok {
+			if _, ok := t.entries[dir]; ok || t.above(dir) {
 				continue
 			}
 			all[dir] = Entry{Path: dir, Type: Dir, Mode: 0o755}

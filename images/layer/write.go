@@ -23,7 +23,7 @@ const Format = "1"
 // names the same for all. Two trees of the same entries give the same bytes.
 func (t *Tree) Write(ctx context.Context, w io.Writer) error {
 	entries := t.Entries()
-	if err := check(entries); err != nil {
+	if err := t.check(entries); err != nil {
 		return err
 	}
 	tw := &tarWriter{w: w}
@@ -72,7 +72,7 @@ func (t *tarWriter) entry(e Entry) (err error) {
 }
 
 // check refuses what would unpack to something else than the tree says.
-func check(entries []Entry) error {
+func (t *Tree) check(entries []Entry) error {
 	types := make(map[string]Type, len(entries))
 	for _, e := range entries {
 		types[e.Path] = e.Type
@@ -81,7 +81,8 @@ func check(entries []Entry) error {
 		fail := func(format string, args ...any) error {
 			return fmt.Errorf("layer path %q: %s", e.Path, fmt.Sprintf(format, args...))
 		}
-		if parent := path.Dir(e.Path); parent != "." && types[parent] != Dir {
+		parent := path.Dir(e.Path)
+		if _, there := types[parent]; parent != "." && types[parent] != Dir && (there || !t.above(parent)) {
 			return fail("%q above it is no folder", parent)
 		}
 		if strings.HasPrefix(path.Base(e.Path), ".wh.") {

@@ -196,6 +196,25 @@ func TestCloseLetsGoOnce(t *testing.T) {
 	require.Equal(t, 2, calls)
 }
 
+func TestFoldersAboveAreTheImagesBelow(t *testing.T) {
+	t.Parallel()
+	entries := []layer.Entry{{Path: "home/jovyan/src", Type: layer.Dir, Mode: 0o755, UID: 1000}, file("home/jovyan/src/pkg/a.py", "x", 0o644, 1000, 0)}
+	tr := tree(t, entries)
+	tr.Beneath("home/jovyan/src")
+	var paths []string
+	for _, e := range tr.Entries() {
+		paths = append(paths, e.Path)
+	}
+	require.Equal(t, []string{"home/jovyan/src", "home/jovyan/src/pkg", "home/jovyan/src/pkg/a.py"}, paths)
+	require.NoError(t, tr.Write(t.Context(), io.Discard))
+
+	require.NoError(t, tr.Add(layer.Entry{Path: "home/jovyan", Type: layer.Symlink, Link: "x"}))
+	require.ErrorContains(t, tr.Write(t.Context(), io.Discard), "no folder")
+	other := tree(t, append(entries, file("home/jovyan/.wh.src", "", 0o644, 0, 0)))
+	other.Beneath("home/jovyan/src")
+	require.ErrorContains(t, other.Write(t.Context(), io.Discard), "removed file")
+}
+
 func FuzzWrite(f *testing.F) {
 	f.Add("a/b", "target", uint8(2), uint16(0o755), int64(3))
 	f.Add(strings.Repeat("ä/", 80)+"x", "", uint8(0), uint16(0o4755), int64(1<<40))
