@@ -142,6 +142,7 @@ func TestChangesAreTold(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			each(t, func(t *testing.T, poll time.Duration) {
+				t.Helper()
 				root := t.TempDir() + "/root"
 				write(t, root+"/a/b/old", "1")
 				write(t, root+"/c/other", "1")
@@ -173,6 +174,7 @@ func TestChangesAreTold(t *testing.T) {
 func TestStormLosesNothing(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		root := t.TempDir()
 		w := begin(t, root, Options{Poll: poll})
 		made := make(chan []string, 4)
@@ -223,6 +225,7 @@ func TestStormLosesNothing(t *testing.T) {
 func TestSkippedIsNotTold(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		root := t.TempDir()
 		write(t, root+"/no/deep/f", "1")
 		write(t, root+"/yes/f", "1")
@@ -250,6 +253,7 @@ func TestSkippedIsNotTold(t *testing.T) {
 func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		root, outside := t.TempDir(), t.TempDir()
 		require.NoError(t, os.Symlink(outside, root+"/before"))
 		w := begin(t, root, Options{Poll: poll})
@@ -263,6 +267,7 @@ func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 func TestNextEnds(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		w := begin(t, t.TempDir(), Options{Poll: poll})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

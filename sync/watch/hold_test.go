@@ -15,6 +15,7 @@ import (
 func TestGitCheckoutIsOneBatch(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		repo := t.TempDir()
 		git := func(args ...string) {
 			cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", repo, "-c", "user.name=n", "-c", "user.email=e@example.org"}, args...)...)
@@ -54,6 +55,7 @@ func TestGitCheckoutIsOneBatch(t *testing.T) {
 func TestHold(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		root := t.TempDir()
 		lock := root + "/.git/index.lock"
 		write(t, root+"/f", "1")

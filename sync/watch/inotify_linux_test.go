@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -155,6 +156,52 @@ func TestNoMoreWatches(t *testing.T) {
 	require.Regexp(t, "sudo sysctl fs.inotify.max_user_watches=[0-9]{6,}`", w.Notes()[0])
 	write(t, root+"/g", "1")
 	until(t, w, "g")
+}
+
+// The kernel's own limit, in a namespace that has one of its own.
+func TestWatchLimitOfTheKernel(t *testing.T) {
+	const limits = "/proc/sys/user/max_inotify_watches"
+	if os.Getenv("KFDEV_TEST_WATCHES") == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWatchLimitOfTheKernel$", "-test.v") //nolint:gosec // this test
+		cmd.Env = append(os.Environ(), "KFDEV_TEST_WATCHES=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		}
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || strings.Contains(string(out), "--- SKIP") {
+			t.Skip("this system gives no namespace with limits of its own")
+		}
+		require.NoError(t, err, string(out))
+		return
+	}
+	if err := os.WriteFile(limits, []byte("5"), 0o644); err != nil {
+		t.Skip(err)
+	}
+	root := t.TempDir()
+	write(t, root+"/1/2/f", "1")
+	w := begin(t, root, Options{})
+	for i := range 10 { // more than there may be
+		write(t, fmt.Sprintf("%s/1/new%d/f", root, i), "1")
+	}
+	until(t, w, "1/new9/f")
+	for !w.Polling() {
+		_, err := w.Next(t.Context())
+		require.NoError(t, err)
+	}
+	require.Contains(t, w.Notes()[0], "sudo sysctl fs.inotify.max_user_watches=")
+	write(t, root+"/1/new9/g", "1")
+	until(t, w, "1/new9/g")
+
+	// And where it is met at once.
+	second, err := New(root, Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, second.Close()) })
+	require.True(t, second.Polling())
+	require.Len(t, second.Notes(), 1)
+	write(t, root+"/h", "1")
+	until(t, second, "h")
 }
 
 // The kernel's limits are real in a process that may open no more.

@@ -12,6 +12,7 @@ import (
 func TestRootMayBeASymbolicLink(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, poll time.Duration) {
+		t.Helper()
 		link := t.TempDir() + "/link"
 		require.NoError(t, os.Symlink(t.TempDir(), link))
 		w := begin(t, link, Options{Poll: poll})
@@ -34,6 +35,7 @@ func TestRootGoesAndComes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			each(t, func(t *testing.T, poll time.Duration) {
+				t.Helper()
 				top := t.TempDir()
 				root := top + "/a/root"
 				write(t, root+"/f", "1")
@@ -54,6 +56,7 @@ func TestRootGoesAndComes(t *testing.T) {
 	t.Run("not there at first", func(t *testing.T) {
 		t.Parallel()
 		each(t, func(t *testing.T, poll time.Duration) {
+			t.Helper()
 			root := t.TempDir() + "/root"
 			w := begin(t, root, Options{Poll: poll})
 			write(t, root+"/f", "1")

@@ -127,9 +127,9 @@ type limit struct{ note string }
 
 func (l *limit) Error() string { return l.note }
 
-// New watches root. A root that is a symbolic link is followed once, now. One
-// that is not there is waited for. Changes from the time that New returns are
-// told.
+// New watches root. Changes from the time that New returns are told. A root that
+// is a symbolic link is followed once, now. Where it is not there, or goes, it is
+// waited for: that it went is told as a change of "", that it came as Missed.
 func New(root string, o Options) (*Watcher, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
