@@ -114,12 +114,13 @@ func (n *notifier) watchHold() {
 func (n *notifier) close() error {
 	n.closing.Store(true)
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.fd < 0 {
+	was := n.fd
+	n.fd = -1
+	n.mu.Unlock()
+	if was < 0 {
 		return nil
 	}
-	n.fd = -1
-	return n.file.Close()
+	return n.file.Close() // waits for a read that goes on, and that wants the lock
 }
 
 // run reads events until close.
