@@ -114,11 +114,13 @@ func TestOverflow(t *testing.T) {
 		t.Skip("the queue of this system is very long")
 	}
 	stop.Lock()
+	goOn := sync.OnceFunc(stop.Unlock)
+	defer goOn() // a failure before must not leave Close waiting
 	for i := range queue/2 + 2000 { // each is more than one event
 		write(t, fmt.Sprintf("%s/%d", root, i%5000), fmt.Sprint(i))
 	}
 	require.NoError(t, os.MkdirAll(root+"/unheard/of", 0o755))
-	stop.Unlock()
+	goOn()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for missed := false; !missed; {
