@@ -115,7 +115,7 @@ func TestOverflow(t *testing.T) {
 	}
 	stop.Lock()
 	goOn := sync.OnceFunc(stop.Unlock)
-	defer goOn() // a failure before must not leave Close waiting
+	defer goOn()                    // a failure before must not leave Close waiting
 	for i := range queue/2 + 2000 { // each is more than one event
 		write(t, fmt.Sprintf("%s/%d", root, i%5000), fmt.Sprint(i))
 	}
