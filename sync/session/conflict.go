@@ -199,10 +199,10 @@ func (l *loop) settleFor(p string, prefer reconcile.Preference) {
 	if !l.local.ready() || !l.remote.ready() {
 		return // the conflict will be there again
 	}
-	res := reconcile.Reconcile(l.base, l.local.tree, l.remote.tree, []string{p}, reconcile.Options{
+	res := reconcile.Reconcile(l.base.Tree, l.local.tree, l.remote.tree, []string{p}, reconcile.Options{
 		Mode: l.config.Mode, PreferAt: map[string]reconcile.Preference{p: prefer},
 	})
-	l.act(res, false, reconcile.Limits{Off: true}) // a person named the path
+	l.act(res, []string{p}, reconcile.Limits{Off: true}) // a person named the path
 }
 
 // keepBoth puts the pod's version beside the local one.

@@ -122,7 +122,7 @@ func (l *loop) undone(ctx context.Context, order []*side, batch string, updates 
 		// What was brought back is a change of this side, and no conflict with what
 		// the other side has had from before.
 		if now := l.other(s).tree.Get(u.Path); now.Kind != tree.Absent || u.Entry.Kind == tree.Absent {
-			l.agree([]tree.Change{{Path: u.Path, From: l.base.Get(u.Path), To: now}})
+			l.agree([]tree.Change{{Path: u.Path, From: l.base.Tree.Get(u.Path), To: now}})
 		}
 	}
 	answer <- undoAnswer{undone: result}

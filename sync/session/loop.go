@@ -41,7 +41,7 @@ type loop struct {
 	connect       backoff
 	waiting       string // what Connect waits for
 
-	base   *tree.Tree
+	base   *ancestor.Agreed
 	pair   ancestor.Pair
 	known  bool // base is of this pair
 	prefer reconcile.Preference
@@ -65,6 +65,7 @@ type loop struct {
 
 	state State
 	since time.Time
+	began time.Time
 	tick  *time.Ticker
 }
 
@@ -85,10 +86,10 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	l := &loop{
 		config: s.config, ctx: ctx, events: make(chan func()),
 		local: &side{name: local}, remote: &side{name: remote},
-		base: &tree.Tree{}, pending: map[string]bool{}, problems: map[string]*problem{},
+		base: ancestor.Nothing(), pending: map[string]bool{}, problems: map[string]*problem{},
 		merging: map[string]merge{}, holding: map[string]int{}, prefer: s.config.Prefer,
 		saver: saver{due: stopped()}, retry: stopped(), tick: time.NewTicker(tickEvery), since: time.Now(),
-		connect: backoff{first: firstConnect, last: lastConnect},
+		connect: backoff{first: firstConnect, last: lastConnect}, began: s.began,
 	}
 	defer l.tick.Stop()
 	if l.saver.store, err = ancestor.Open(s.config.State); err != nil {
@@ -249,6 +250,7 @@ func (l *loop) drop(err error) {
 	l.traffic = l.trafficNow()
 	l.link = nil
 	l.dropLink()
+	l.saver.doubt(l.remote.sending)
 	if going := l.remote.sending; going != nil {
 		l.finish(going, nil)
 	}
@@ -256,7 +258,6 @@ func (l *loop) drop(err error) {
 	l.remote.ep, l.remote.sending, l.remote.changed = nil, nil, false
 	l.release(l.remote)
 	l.undos = dropUndos(l.undos, remote)
-	l.saver.doubt()
 	l.all = true
 	text := "the connection was lost"
 	if err != nil {
@@ -329,13 +330,13 @@ func (l *loop) ground() {
 		case known && p.Remote != "":
 			l.base = t
 		case same && (p.Remote == "" || info.Fresh):
-			l.base = reconcile.Rebase(was, l.local.tree, l.remote.tree)
+			l.base = &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
 		default:
-			l.base = &tree.Tree{}
+			l.base = ancestor.Nothing()
 		}
 	}
 	l.saver.settle(l.base, l.remote.tree)
-	l.prune(l.base)
+	l.prune(l.base.Tree)
 	l.pair, l.known = p, true
 	l.saver.begin()
 }

@@ -20,6 +20,7 @@ type saver struct {
 	saving   bool
 	changes  []tree.Change // that are not written down
 	doubtful []tree.Change // that were not when the connection was lost
+	sent     []tree.Change // whose outcome was not told then
 	turn     int           // another one after every begin
 	told     string        // the last failure that was told
 }
@@ -33,7 +34,11 @@ func (s *saver) begin() {
 
 // doubt notes that a connection was lost: what was done there and not yet
 // durable may be undone, if the machine fell and not the connection.
-func (s *saver) doubt() {
+// Of what was on its way it is not known whether it was done.
+func (s *saver) doubt(on *sending) {
+	if on != nil {
+		s.sent = append(s.sent, on.changes...)
+	}
 	s.doubtful = append(s.doubtful, s.changes...)
 	s.changes = nil
 	s.turn++
@@ -41,20 +46,25 @@ func (s *saver) doubt() {
 }
 
 // settle takes the doubtful changes out of the ancestor where the other side
-// shows that it has lost them.
-func (s *saver) settle(base, there *tree.Tree) {
+// shows that it has lost them, and puts in what it shows to have got.
+func (s *saver) settle(base *ancestor.Agreed, there *tree.Tree) {
 	for _, c := range s.doubtful {
 		if now := there.Get(c.Path); now == c.From && now != c.To {
-			_ = base.Put(c.Path, c.From) // where its folder is gone, so is the path
+			base.Put(c.Path, c.From)
 		}
 	}
-	s.doubtful = nil
+	for _, c := range s.sent {
+		if there.Get(c.Path) == c.To {
+			base.Put(c.Path, c.To)
+		}
+	}
+	s.doubtful, s.sent = nil, nil
 }
 
 // agree notes that both sides hold the same at some paths.
 func (l *loop) agree(changes []tree.Change) {
 	for _, c := range changes {
-		if l.base.Put(c.Path, c.To) == nil {
+		if l.base.Put(c.Path, c.To) {
 			l.saver.changes = append(l.saver.changes, c)
 		}
 	}
@@ -72,7 +82,7 @@ func (l *loop) save() {
 	s.saving = true
 	n, turn := len(s.changes), s.turn
 	changes := s.changes[:n:n]
-	var whole *tree.Tree
+	var whole *ancestor.Agreed
 	if !s.begun || s.store.Long() {
 		whole = l.base.Clone()
 	}
@@ -133,7 +143,7 @@ func mergeable(path string, e tree.Entry) bool {
 }
 
 // keepContents keeps the content of what may have to be merged one day.
-func (s *saver) keepContents(ctx context.Context, from endpoint.Fetcher, changes []tree.Change, whole *tree.Tree) error {
+func (s *saver) keepContents(ctx context.Context, from endpoint.Fetcher, changes []tree.Change, whole *ancestor.Agreed) error {
 	var wants []endpoint.Want
 	want := func(path string, e tree.Entry) error {
 		if mergeable(path, e) && !s.store.Has(e.Digest) {
@@ -142,7 +152,7 @@ func (s *saver) keepContents(ctx context.Context, from endpoint.Fetcher, changes
 		return nil
 	}
 	if whole != nil {
-		_ = whole.Walk(want) // which never fails
+		_ = whole.Tree.Walk(want) // which never fails
 	} else {
 		for _, c := range changes {
 			_ = want(c.Path, c.To)

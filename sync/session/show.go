@@ -110,7 +110,7 @@ func (s *sending) progress() Progress {
 func (l *loop) status() Status {
 	c := l.config
 	st := Status{
-		Name: c.Name, State: l.stateNow(), Since: l.since, Text: l.waiting, Local: c.Local, Remote: c.Remote, Target: c.Target,
+		Name: c.Name, State: l.stateNow(), Since: l.since, Began: l.began, Text: l.waiting, Local: c.Local, Remote: c.Remote, Target: c.Target,
 		Mode: c.Mode, Batches: l.batches, Undoable: len(l.undos), LastRun: l.run.last,
 		ToRemote: l.remote.latency.latency(), ToLocal: l.local.latency.latency(), Traffic: l.trafficNow(),
 	}

@@ -204,7 +204,7 @@ func (l *loop) heard(s *side, updates []endpoint.Update, at time.Time) {
 			if other.tree != nil {
 				other.tree.Delete(u.Path)
 			}
-			l.agree([]tree.Change{{Path: u.Path, From: l.base.Get(u.Path)}})
+			l.agree([]tree.Change{{Path: u.Path, From: l.base.Tree.Get(u.Path)}})
 			continue
 		}
 		if !s.update(u) {

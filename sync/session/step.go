@@ -12,13 +12,14 @@ import (
 
 // sending is what is on its way to a side.
 type sending struct {
-	paths  *paths
-	source *source
-	forced []forced
-	first  time.Time // when the first of its changes was heard of
-	files  int
-	bytes  int64
-	began  time.Time
+	paths   *paths
+	source  *source
+	forced  []forced
+	changes []tree.Change
+	first   time.Time // when the first of its changes was heard of
+	files   int
+	bytes   int64
+	began   time.Time
 }
 
 // step finds out what is to be done, and begins it.
@@ -66,13 +67,14 @@ func (l *loop) reconcile(look []string, whole bool) {
 	if whole {
 		look = nil
 	}
-	res := reconcile.Reconcile(l.base, l.local.tree, l.remote.tree, look, options)
-	l.act(res, whole, l.config.Limits)
+	res := reconcile.Reconcile(l.base.Tree, l.local.tree, l.remote.tree, look, options)
+	l.act(res, look, l.config.Limits)
 }
 
-// act does what a result says, or halts.
-func (l *loop) act(res reconcile.Result, whole bool, limits reconcile.Limits) {
-	if halt := reconcile.Guard(l.base, l.local.tree, l.remote.tree, res, limits); halt != nil && !l.accepted {
+// act does what a result for some paths says, nil for all, or halts.
+func (l *loop) act(res reconcile.Result, look []string, limits reconcile.Limits) {
+	whole := look == nil
+	if halt := reconcile.Guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits); halt != nil && !l.accepted {
 		l.stop(halt)
 		return
 	}
@@ -85,7 +87,7 @@ func (l *loop) act(res reconcile.Result, whole bool, limits reconcile.Limits) {
 		l.prefer, l.all = reconcile.NoPreference, false
 		clear(l.pending)
 	} else {
-		for _, path := range res.Looked {
+		for _, path := range look {
 			delete(l.pending, path)
 		}
 	}
@@ -149,7 +151,7 @@ func (l *loop) send(to *side, changes []tree.Change) {
 			going.bytes += c.To.Size
 		}
 	}
-	going.paths = newPaths(changes)
+	going.paths, going.changes = newPaths(changes), changes
 	to.sending, to.changed = going, true
 	l.await(to.ep, func(ctx context.Context, ep Folder) func() {
 		outcomes, err := ep.Apply(ctx, changes, src)
@@ -206,7 +208,7 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 				o.Err = errors.New("it arrived, but not as it is: " + describe(o.Now))
 				l.refused(to, c, o)
 			case l.holding[c.Path] == 0:
-				agreed = append(agreed, tree.Change{Path: c.Path, From: l.base.Get(c.Path), To: c.To})
+				agreed = append(agreed, tree.Change{Path: c.Path, From: l.base.Tree.Get(c.Path), To: c.To})
 				l.pending[c.Path] = true // the other side may be something else by now
 			}
 			continue

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,51 @@ type Pair struct {
 	Local, Remote string // their identities; see endpoint.Info
 	Place         string // the container that the remote one was in
 }
+
+// Agreed is what the two folders of a pair agreed on.
+type Agreed struct {
+	Tree *tree.Tree
+	// Gone are paths that both have deleted: where they come back with a new
+	// container's image, they are old.
+	Gone map[string]bool
+}
+
+// MaxGone is how many paths are remembered as deleted.
+const MaxGone = 10_000
+
+// Put makes a path hold an entry. It is false where its folder is not there.
+func (a *Agreed) Put(path string, e tree.Entry) bool {
+	was := a.Tree.Get(path)
+	if a.Tree.Put(path, e) != nil {
+		return false
+	}
+	switch {
+	case e.Kind != tree.Absent:
+		delete(a.Gone, path)
+	case was.Kind != tree.Absent && len(a.Gone) < MaxGone:
+		a.Gone[path] = true
+	}
+	return true
+}
+
+// Clone returns a copy of its own.
+func (a *Agreed) Clone() *Agreed { return &Agreed{Tree: a.Tree.Clone(), Gone: maps.Clone(a.Gone)} }
+
+// Ever is the tree with what is gone, which counts as folders.
+func (a *Agreed) Ever() *tree.Tree {
+	t := a.Tree.Clone()
+	for path := range a.Gone {
+		for i := range len(path) + 1 {
+			if (i == len(path) || path[i] == '/') && t.Get(path[:i]).Kind == tree.Absent {
+				_ = t.Put(path[:i], tree.Entry{Kind: tree.Dir}) // below a file nothing is
+			}
+		}
+	}
+	return t
+}
+
+// Nothing is what two folders agreed on that never met.
+func Nothing() *Agreed { return &Agreed{Tree: &tree.Tree{}, Gone: map[string]bool{}} }
 
 // Names of what is in the store's folder.
 const (
@@ -60,7 +106,7 @@ func Open(dir string) (*Store, error) {
 
 // Load returns what the two folders of a pair agreed on; false where nothing is
 // known of them. A file that can't be read counts as none.
-func (s *Store) Load(p Pair) (*tree.Tree, bool) {
+func (s *Store) Load(p Pair) (*Agreed, bool) {
 	got, t, err := read(filepath.Join(s.dir, nameOf(p)))
 	if err != nil || got.Local != p.Local || got.Remote != p.Remote {
 		return nil, false
@@ -69,7 +115,7 @@ func (s *Store) Load(p Pair) (*tree.Tree, bool) {
 }
 
 // Last returns the pair that the session used last, and what it agreed on.
-func (s *Store) Last() (Pair, *tree.Tree, bool) {
+func (s *Store) Last() (Pair, *Agreed, bool) {
 	name, err := os.ReadFile(filepath.Join(s.dir, current))
 	if err != nil || strings.ContainsRune(string(name), filepath.Separator) {
 		return Pair{}, nil, false
@@ -79,7 +125,7 @@ func (s *Store) Last() (Pair, *tree.Tree, bool) {
 }
 
 // Begin makes a pair the one that Add is about, with what it agrees on now.
-func (s *Store) Begin(p Pair, t *tree.Tree) error {
+func (s *Store) Begin(p Pair, t *Agreed) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
@@ -139,7 +185,7 @@ func (s *Store) Close() error {
 }
 
 // snapshot writes the file anew.
-func (s *Store) snapshot(t *tree.Tree) error {
+func (s *Store) snapshot(t *Agreed) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
@@ -149,7 +195,7 @@ func (s *Store) snapshot(t *tree.Tree) error {
 		if err := writeHead(to, s.pair); err != nil {
 			return err
 		}
-		if err := writeEntries(to, t.Walk); err != nil {
+		if err := writeEntries(to, t.walk); err != nil {
 			return err
 		}
 		return to.Flush()
@@ -203,7 +249,7 @@ func nameOf(p Pair) string {
 }
 
 // read reads a file up to the first record that is not whole.
-func read(path string) (Pair, *tree.Tree, error) {
+func read(path string) (Pair, *Agreed, error) {
 	f, err := os.Open(path) //nolint:gosec // a file of this store
 	if err != nil {
 		return Pair{}, nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,14 +18,16 @@ func file(content string) tree.Entry {
 	return tree.Entry{Kind: tree.File, Size: int64(len(content)), Digest: sha256.Sum256([]byte(content))}
 }
 
-func put(t *testing.T, to *tree.Tree, path string, e tree.Entry) {
+func put(t *testing.T, to *Agreed, path string, e tree.Entry) {
 	t.Helper()
-	require.NoError(t, to.Put(path, e))
+	require.True(t, to.Put(path, e))
 }
 
-func sample(t *testing.T) *tree.Tree {
+func equal(a, b *Agreed) bool { return tree.Equal(a.Tree, b.Tree) && maps.Equal(a.Gone, b.Gone) }
+
+func sample(t *testing.T) *Agreed {
 	t.Helper()
-	all := &tree.Tree{}
+	all := Nothing()
 	put(t, all, "", tree.Entry{Kind: tree.Dir})
 	put(t, all, "src", tree.Entry{Kind: tree.Dir})
 	put(t, all, "src/a.py", file("a"))
@@ -56,13 +59,15 @@ func TestWhatWasAgreedIsThereAgain(t *testing.T) {
 	require.NoError(t, err)
 	got, ok := again.Load(p)
 	require.True(t, ok)
-	require.True(t, tree.Equal(want, got))
+	require.Equal(t, map[string]bool{"run.sh": true}, got.Gone)
+	require.Equal(t, tree.Dir, got.Ever().Get("run.sh").Kind)
+	require.True(t, equal(want, got))
 	_, ok = again.Load(Pair{Local: "l", Remote: "other"})
 	require.False(t, ok)
 	last, got, ok := again.Last()
 	require.True(t, ok)
 	require.Equal(t, p, last)
-	require.True(t, tree.Equal(want, got))
+	require.True(t, equal(want, got))
 }
 
 // A kill or a power cut leaves some prefix of the file: it is what was agreed at
@@ -74,7 +79,7 @@ func TestCutAnywhereIsOlderAndNeverWrong(t *testing.T) {
 	require.NoError(t, err)
 	p := Pair{Local: "l", Remote: "r"}
 	now := sample(t)
-	versions := []*tree.Tree{now.Clone()}
+	versions := []*Agreed{now.Clone()}
 	require.NoError(t, s.Begin(p, now))
 	for i := range 4 {
 		c := tree.Change{Path: "src/a.py", To: file(fmt.Sprint(i))}
@@ -93,23 +98,23 @@ func TestCutAnywhereIsOlderAndNeverWrong(t *testing.T) {
 			continue
 		}
 		require.Equal(t, p, got)
-		if all.Len() == 0 {
+		if all.Tree.Len() == 0 {
 			continue // the head alone
 		}
-		for at < len(versions)-1 && !tree.Equal(versions[at], all) {
+		for at < len(versions)-1 && !equal(versions[at], all) {
 			at++
 		}
-		require.True(t, tree.Equal(versions[at], all), "cut at %d", n)
+		require.True(t, equal(versions[at], all), "cut at %d", n)
 	}
 	require.Equal(t, len(versions)-1, at)
 	for n := range whole {
 		broken := bytes.Clone(whole)
 		broken[n] ^= 0x20
 		_, all, err := decode(bytes.NewReader(broken))
-		if err == nil && all.Len() > 0 {
+		if err == nil && all.Tree.Len() > 0 {
 			ok := false
 			for _, v := range versions {
-				ok = ok || tree.Equal(v, all)
+				ok = ok || equal(v, all)
 			}
 			require.True(t, ok, "a changed byte at %d", n)
 		}
@@ -141,7 +146,7 @@ func TestLongJournalsBecomeSnapshots(t *testing.T) {
 	require.Less(t, info.Size(), int64(3<<20))
 	got, ok := s.Load(p)
 	require.True(t, ok)
-	require.True(t, tree.Equal(now, got))
+	require.True(t, equal(now, got))
 }
 
 func TestOldPairsAreForgotten(t *testing.T) {
@@ -180,9 +185,9 @@ func FuzzDecode(f *testing.F) {
 	dir := f.TempDir()
 	s, err := Open(dir)
 	require.NoError(f, err)
-	now := &tree.Tree{}
-	require.NoError(f, now.Put("", tree.Entry{Kind: tree.Dir}))
-	require.NoError(f, now.Put("a", file("a")))
+	now := Nothing()
+	require.True(f, now.Put("", tree.Entry{Kind: tree.Dir}))
+	require.True(f, now.Put("a", file("a")))
 	p := Pair{Local: "l", Remote: "r"}
 	require.NoError(f, s.Begin(p, now))
 	require.NoError(f, s.Add([]tree.Change{{Path: "a"}}))
@@ -196,9 +201,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		var again bytes.Buffer
 		require.NoError(t, writeHead(&again, pair))
-		require.NoError(t, writeEntries(&again, all.Walk))
+		require.NoError(t, writeEntries(&again, all.walk))
 		_, same, err := decode(&again)
 		require.NoError(t, err)
-		require.True(t, tree.Equal(all, same))
+		require.True(t, equal(all, same))
 	})
 }

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
+	"maps"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -109,6 +110,19 @@ func writeEntries(w io.Writer, walk func(put func(string, tree.Entry) error) err
 	return writeRecord(w, payload)
 }
 
+// walk visits the tree, and what is gone as absent.
+func (a *Agreed) walk(visit func(string, tree.Entry) error) error {
+	if err := a.Tree.Walk(visit); err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(a.Gone)) {
+		if err := visit(path, tree.Entry{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // readRecord returns io.EOF at the end, and where the rest is not whole.
 func readRecord(r io.Reader) ([]byte, error) {
 	var h [headLength]byte
@@ -130,7 +144,7 @@ func readRecord(r io.Reader) ([]byte, error) {
 }
 
 // decode reads a file's records and returns what they come to.
-func decode(r io.Reader) (Pair, *tree.Tree, error) {
+func decode(r io.Reader) (Pair, *Agreed, error) {
 	mode, err := cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: 4, MaxMapPairs: 16, MaxArrayElements: 16,
 		IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
@@ -149,7 +163,7 @@ func decode(r io.Reader) (Pair, *tree.Tree, error) {
 	if h.Version != version {
 		return Pair{}, nil, fmt.Errorf("the form %d is another version's", h.Version)
 	}
-	t := &tree.Tree{}
+	t := Nothing()
 	for {
 		payload, err := readRecord(r)
 		if errors.Is(err, io.EOF) {
@@ -165,7 +179,7 @@ func decode(r io.Reader) (Pair, *tree.Tree, error) {
 }
 
 // enter puts a record's entries into a tree.
-func enter(mode cbor.DecMode, payload []byte, t *tree.Tree) error {
+func enter(mode cbor.DecMode, payload []byte, t *Agreed) error {
 	for len(payload) > 0 {
 		var i item
 		rest, err := mode.UnmarshalFirst(payload, &i)
@@ -177,11 +191,15 @@ func enter(mode cbor.DecMode, payload []byte, t *tree.Tree) error {
 		if err != nil {
 			return err
 		}
-		if err := t.Put(string(i.Path), e); err != nil {
+		path := string(i.Path)
+		if err := tree.CheckPath(path); err != nil {
 			return fmt.Errorf("%w: %w", errCorrupt, err)
 		}
-		if t.Len() > math.MaxInt32 {
+		if !t.Put(path, e) {
 			return errCorrupt
+		}
+		if e.Kind == tree.Absent && len(t.Gone) < MaxGone {
+			t.Gone[path] = true // of a snapshot, whose tree never had it
 		}
 	}
 	return nil

@@ -1,0 +1,543 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/sync/endpoint"
+	"github.com/kfdev/kfdev/sync/folder"
+	"github.com/kfdev/kfdev/sync/ignore"
+	"github.com/kfdev/kfdev/sync/reconcile"
+	"github.com/kfdev/kfdev/sync/session"
+	"github.com/kfdev/kfdev/sync/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pair is two real folders, with the whole protocol between them.
+type pair struct {
+	t             *testing.T
+	local, remote string
+	state         string
+	config        session.Config
+
+	mu     sync.Mutex
+	place  string
+	cutAt  int64 // bytes after which the next connection breaks; 0: never
+	conn   net.Conn
+	events []session.Event
+	served sync.WaitGroup
+	links  int
+	runs   []string
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	var p *pair
+	t.Cleanup(func() {
+		if t.Failed() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, e := range p.events {
+				t.Logf("%s %s %s %s %+v %+v %+v", e.Time.Format("05.000"), e.Kind, e.State, e.Text, e.Batch, e.Problem, e.Conflict)
+			}
+		}
+	})
+	base := t.TempDir()
+	p = &pair{t: t, local: filepath.Join(base, "local"), remote: filepath.Join(base, "remote"), state: filepath.Join(base, "state"), place: "one"}
+	require.NoError(t, os.Mkdir(p.local, 0o755))
+	require.NoError(t, os.Mkdir(p.remote, 0o755))
+	p.config = session.Config{
+		Name: "test", Local: p.local, Remote: p.remote, Target: "pod/test", State: p.state,
+		IsRuleFile: ignore.IsRuleFile,
+		Rules:      func() (session.Rules, error) { return ignore.Load(p.local) },
+		Open: func(ctx context.Context, rules session.Rules) (session.Folder, error) {
+			return folder.Open(ctx, folder.Options{Root: p.local, Session: "test", Rules: rules, ParseRules: folder.ParseRules})
+		},
+		Connect: p.connect,
+		Events: func(e session.Event) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.events = append(p.events, e)
+		},
+	}
+	return p
+}
+
+// link is the laptop's end.
+type link struct {
+	*wire.Remote
+	place string
+}
+
+func (l link) Pod() string     { return "pod test" }
+func (l link) Place() string   { return l.place }
+func (l link) Notes() []string { return nil }
+
+// cutting is a pipe that breaks after some bytes were written to it.
+type cutting struct {
+	net.Conn
+	left *int64
+	mu   *sync.Mutex
+}
+
+func (c cutting) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *c.left >= 0 {
+		if int64(len(b)) > *c.left {
+			n, _ := c.Conn.Write(b[:*c.left])
+			*c.left = 0
+			return n, errors.Join(io.ErrClosedPipe, c.Close())
+		}
+		*c.left -= int64(len(b))
+	}
+	return c.Conn.Write(b)
+}
+
+func (p *pair) connect(ctx context.Context, rules []byte, _ func(string)) (session.Link, error) {
+	here, there := net.Pipe()
+	p.mu.Lock()
+	left := int64(-1)
+	if p.cutAt > 0 {
+		left, p.cutAt = p.cutAt, 0
+	}
+	place := p.place
+	p.conn = there
+	p.links++
+	p.mu.Unlock()
+	life, cancel := context.WithCancel(context.Background())
+	p.served.Go(func() {
+		defer cancel()
+		_ = wire.Serve(life, there, folder.Opener(progress.Discard), wire.Options{Run: p.run})
+	})
+	r, err := wire.Dial(ctx, cutting{here, &left, &sync.Mutex{}}, wire.Open{Session: "test", Root: p.remote, Rules: rules}, wire.Options{})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	go func() {
+		<-r.Done()
+		_ = there.Close()
+	}()
+	return link{r, place}, nil
+}
+
+func (p *pair) run(_ context.Context, argv []string, _ string, stdout, _ io.Writer) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.runs = append(p.runs, strings.Join(argv, " "))
+	_, err := fmt.Fprint(stdout, "ran")
+	return 3, err
+}
+
+// start runs a session until the end of the test, or until the returned function
+// is called.
+func (p *pair) start() (*session.Session, func()) {
+	p.t.Helper()
+	s := session.New(p.config)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	once := sync.OnceFunc(func() {
+		cancel()
+		require.NoError(p.t, <-done)
+		p.served.Wait()
+	})
+	p.t.Cleanup(once)
+	return s, once
+}
+
+func (p *pair) write(side, name, content string) {
+	p.t.Helper()
+	path := filepath.Join(side, filepath.FromSlash(name))
+	require.NoError(p.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(p.t, os.WriteFile(path, []byte(content), 0o644))
+}
+
+func (p *pair) remove(side, name string) {
+	p.t.Helper()
+	require.NoError(p.t, os.RemoveAll(filepath.Join(side, filepath.FromSlash(name))))
+}
+
+// content is all that is in a folder, without what is the sync's own.
+func content(t *testing.T, root string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		switch rel, _ := filepath.Rel(root, path); {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return err
+		case d.Name() == endpoint.StateDir:
+			return filepath.SkipDir
+		case d.Type().IsRegular():
+			b, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			all[rel] = string(b)
+		case d.IsDir():
+			all[rel] = "a folder"
+		default:
+			all[rel], _ = os.Readlink(path)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return all
+}
+
+// eventually waits for what a session does.
+func (p *pair) eventually(is func() bool, what string) {
+	p.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for tick := time.NewTicker(2 * time.Millisecond); !is(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			require.Fail(p.t, "it never came to it: "+what)
+		}
+	}
+}
+
+func (p *pair) has(side, name, want string) {
+	p.t.Helper()
+	p.eventually(func() bool {
+		b, err := os.ReadFile(filepath.Join(side, filepath.FromSlash(name)))
+		return err == nil && string(b) == want
+	}, name+" holds "+want)
+}
+
+func (p *pair) lacks(side, name string) {
+	p.t.Helper()
+	p.eventually(func() bool {
+		_, err := os.Lstat(filepath.Join(side, filepath.FromSlash(name)))
+		return errors.Is(err, os.ErrNotExist)
+	}, name+" is gone")
+}
+
+// status waits for a state and returns all that is known then.
+func (p *pair) status(s *session.Session, is func(session.Status) bool) session.Status {
+	p.t.Helper()
+	var st session.Status
+	p.eventually(func() bool {
+		var err error
+		st, err = s.Status(p.t.Context())
+		require.NoError(p.t, err)
+		return is(st)
+	}, "the status")
+	return st
+}
+
+func inSync(s session.Status) bool { return s.State == session.InSync }
+
+func TestBothWays(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.write(p.local, "src/train.py", "print(1)")
+	p.write(p.remote, "out/model.txt", "weights")
+	s, _ := p.start()
+	p.has(p.remote, "src/train.py", "print(1)")
+	p.has(p.local, "out/model.txt", "weights")
+	st := p.status(s, inSync)
+	require.True(t, st.Clean(), "%+v", st)
+
+	p.write(p.local, "src/train.py", "print(2)")
+	p.has(p.remote, "src/train.py", "print(2)")
+	p.write(p.remote, "src/train.py", "print(3)")
+	p.has(p.local, "src/train.py", "print(3)")
+	p.write(p.local, "src/deep/er/a.py", "a")
+	p.has(p.remote, "src/deep/er/a.py", "a")
+	p.remove(p.local, "src/deep")
+	p.lacks(p.remote, "src/deep")
+	require.NoError(t, os.Rename(filepath.Join(p.remote, "out"), filepath.Join(p.remote, "results")))
+	p.has(p.local, "results/model.txt", "weights")
+	p.lacks(p.local, "out")
+	require.NoError(t, os.Symlink("train.py", filepath.Join(p.local, "src", "link")))
+	p.eventually(func() bool {
+		to, err := os.Readlink(filepath.Join(p.remote, "src", "link"))
+		return err == nil && to == "train.py"
+	}, "the link")
+	require.NoError(t, os.Chmod(filepath.Join(p.local, "src", "train.py"), 0o755))
+	p.eventually(func() bool {
+		info, err := os.Stat(filepath.Join(p.remote, "src", "train.py"))
+		return err == nil && info.Mode()&0o100 != 0
+	}, "the execute bit")
+	st = p.status(s, inSync)
+	require.Equal(t, content(t, p.local), content(t, p.remote))
+	require.Positive(t, st.ToRemote.Edits)
+	require.Positive(t, st.ToLocal.Edits)
+	require.Positive(t, st.Traffic.Sent)
+	t.Logf("to the pod %v, from it %v", st.ToRemote, st.ToLocal)
+}
+
+func TestConflictsWaitForAPerson(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	for _, name := range []string{"a", "b", "c"} {
+		p.write(p.local, name, "base")
+	}
+	s, stop := p.start()
+	p.status(s, inSync)
+	p.has(p.remote, "c", "base")
+	stop()
+	for _, name := range []string{"a", "b", "c"} {
+		p.write(p.local, name, "mine")
+		p.write(p.remote, name, "theirs")
+	}
+	s, _ = p.start()
+	st := p.status(s, func(st session.Status) bool { return inSync(st) && len(st.Conflicts) == 3 })
+	require.False(t, st.Clean())
+	require.Equal(t, "a", st.Conflicts[0].Path)
+	require.Equal(t, map[string]string{".": "a folder", "a": "mine", "b": "mine", "c": "mine"}, content(t, p.local))
+	require.NoError(t, s.Resolve(t.Context(), "a", session.KeepLocal))
+	require.NoError(t, s.Resolve(t.Context(), "b", session.KeepRemote))
+	require.NoError(t, s.Resolve(t.Context(), "c", session.KeepBoth))
+	require.Error(t, s.Resolve(t.Context(), "d", session.KeepBoth))
+	p.has(p.remote, "a", "mine")
+	p.has(p.local, "b", "theirs")
+	p.has(p.remote, "c", "mine")
+	p.has(p.remote, "c.kfdev-conflict-remote", "theirs")
+	p.has(p.local, "c.kfdev-conflict-remote", "theirs")
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+	require.Equal(t, content(t, p.local), content(t, p.remote))
+}
+
+func TestNotebooksAreMerged(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	nb := func(first, second, output string) string {
+		return fmt.Sprintf(`{
+ "cells": [
+  {
+   "cell_type": "code",
+   "execution_count": null,
+   "id": "one",
+   "metadata": {},
+   "outputs": [],
+   "source": [
+    %q
+   ]
+  },
+  {
+   "cell_type": "code",
+   "execution_count": null,
+   "id": "two",
+   "metadata": {},
+   "outputs": [%s],
+   "source": [
+    %q
+   ]
+  }
+ ],
+ "metadata": {},
+ "nbformat": 4,
+ "nbformat_minor": 5
+}
+`, first, output, second)
+	}
+	p.write(p.local, "a.ipynb", nb("x = 1", "print(x)", ""))
+	s, stop := p.start()
+	p.status(s, inSync)
+	p.has(p.remote, "a.ipynb", nb("x = 1", "print(x)", ""))
+	// The content is kept once what was agreed on is written down.
+	p.eventually(func() bool {
+		kept, _ := filepath.Glob(filepath.Join(p.state, "contents", "*"))
+		return len(kept) == 1
+	}, "the ancestor is kept")
+	stop()
+	output := `
+    {
+     "name": "stdout",
+     "output_type": "stream",
+     "text": [
+      "1\n"
+     ]
+    }
+   `
+	p.write(p.local, "a.ipynb", nb("x = 2", "print(x)", ""))
+	p.write(p.remote, "a.ipynb", nb("x = 1", "print(x)", output))
+	s, _ = p.start()
+	p.has(p.remote, "a.ipynb", nb("x = 2", "print(x)", output))
+	p.has(p.local, "a.ipynb", nb("x = 2", "print(x)", output))
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+}
+
+func TestAnEmptiedRootHalts(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	for i := range 5 {
+		p.write(p.local, fmt.Sprintf("f%d", i), "x")
+	}
+	s, stop := p.start()
+	p.status(s, inSync)
+	p.has(p.remote, "f4", "x")
+	stop()
+	for i := range 5 {
+		p.remove(p.local, fmt.Sprintf("f%d", i))
+	}
+	s, _ = p.start()
+	st := p.status(s, func(st session.Status) bool { return st.State == session.Halted })
+	require.Equal(t, reconcile.RootEmptied, st.Halt.Reason)
+	p.has(p.remote, "f4", "x")
+	require.NoError(t, s.Resume(t.Context()))
+	p.lacks(p.remote, "f4")
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+	require.Error(t, s.Resume(t.Context()))
+}
+
+func TestUndoBringsBack(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.write(p.local, "a", "one")
+	p.write(p.local, "b", "b")
+	s, _ := p.start()
+	p.has(p.remote, "a", "one")
+	p.status(s, inSync)
+	p.write(p.local, "a", "two")
+	p.has(p.remote, "a", "two")
+	p.status(s, inSync)
+	undone, err := s.Undo(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, undone.Paths)
+	p.has(p.remote, "a", "one")
+	p.has(p.local, "a", "one")
+	p.remove(p.local, "b")
+	p.lacks(p.remote, "b")
+	p.status(s, inSync)
+	_, err = s.Undo(t.Context())
+	require.NoError(t, err)
+	p.has(p.remote, "b", "b")
+	p.has(p.local, "b", "b")
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+}
+
+// A new container has the image's files and none of what was synced.
+func TestAReplacedPodGetsWhatItLacks(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.write(p.local, "a", "new")
+	p.write(p.local, "gone", "x")
+	s, _ := p.start()
+	p.has(p.remote, "gone", "x")
+	p.status(s, inSync)
+	p.remove(p.local, "gone")
+	p.lacks(p.remote, "gone")
+	p.status(s, inSync)
+
+	old := p.remote
+	p.mu.Lock()
+	p.remote += "-2"
+	p.place = "two"
+	require.NoError(t, os.Mkdir(p.remote, 0o755))
+	for name, content := range map[string]string{"a": "of the image", "gone": "of the image", "only": "of the image"} {
+		require.NoError(t, os.WriteFile(filepath.Join(p.remote, name), []byte(content), 0o644))
+	}
+	require.NoError(t, p.conn.Close())
+	p.mu.Unlock()
+	p.has(p.remote, "a", "new")
+	p.has(p.local, "only", "of the image")
+	st := p.status(s, inSync)
+	require.True(t, st.Clean(), "%+v", st)
+	require.NotContains(t, content(t, p.local), "gone")
+	require.Contains(t, content(t, old), "a")
+}
+
+func TestLostConnectionsAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	s, _ := p.start()
+	p.status(s, inSync)
+	for i := range 5 {
+		p.mu.Lock()
+		require.NoError(t, p.conn.Close())
+		p.mu.Unlock()
+		p.write(p.local, "a", fmt.Sprint("mine ", i))
+		p.write(p.remote, "b", fmt.Sprint("theirs ", i))
+		p.has(p.remote, "a", fmt.Sprint("mine ", i))
+		p.has(p.local, "b", fmt.Sprint("theirs ", i))
+	}
+	st := p.status(s, inSync)
+	require.True(t, st.Clean(), "%+v", st)
+}
+
+func TestOneWayModes(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[reconcile.Mode]struct{ local, remote map[string]string }{
+		reconcile.OneWay:        {map[string]string{"a": "mine", ".": "a folder"}, map[string]string{"a": "mine", "b": "theirs", ".": "a folder"}},
+		reconcile.OneWayReplica: {map[string]string{"a": "mine", ".": "a folder"}, map[string]string{"a": "mine", ".": "a folder"}},
+		reconcile.Pull:          {map[string]string{"a": "mine", "b": "theirs", ".": "a folder"}, map[string]string{"b": "theirs", ".": "a folder"}},
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			p.config.Mode = mode
+			p.write(p.local, "a", "mine")
+			p.write(p.remote, "b", "theirs")
+			s, _ := p.start()
+			p.status(s, inSync)
+			require.Equal(t, want.local, content(t, p.local))
+			require.Equal(t, want.remote, content(t, p.remote))
+		})
+	}
+}
+
+func TestRulesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.write(p.local, ".gitignore", "*.log\n")
+	p.write(p.local, "a.log", "secret")
+	p.write(p.local, "b", "b")
+	s, _ := p.start()
+	p.has(p.remote, "b", "b")
+	p.status(s, inSync)
+	require.NotContains(t, content(t, p.remote), "a.log")
+	p.write(p.local, ".gitignore", "b\n")
+	p.has(p.remote, "a.log", "secret")
+	p.write(p.local, "b", "not synced any more")
+	p.write(p.local, "c", "c")
+	p.has(p.remote, "c", "c")
+	p.status(s, inSync)
+	require.Equal(t, "b", content(t, p.remote)["b"])
+}
+
+func TestOnChange(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.config.OnChange = []string{"pytest", "-q"}
+	p.write(p.local, "a", "a")
+	s, _ := p.start()
+	st := p.status(s, func(st session.Status) bool { return st.LastRun != nil })
+	require.Equal(t, 3, st.LastRun.Code)
+	require.Equal(t, "ran", st.LastRun.Output)
+	p.write(p.local, "a", "b")
+	p.eventually(func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.runs) == 2
+	}, "a run for the edit")
+}
+
+func TestFinalErrorsEndIt(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.config.Connect = func(context.Context, []byte, func(string)) (session.Link, error) {
+		return nil, session.Final(errors.New("no rights"))
+	}
+	err := session.New(p.config).Run(t.Context())
+	require.ErrorContains(t, err, "no rights")
+}
