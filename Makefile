@@ -17,8 +17,9 @@ help: ## Show this list
 setup: ## Install what is missing (Docker, a C compiler for the race detector) and start Docker where none runs
 	@hack/setup.sh
 
-generate: ## Take the manifests that ship in Go modules from the module cache
+generate: ## Take the manifests that ship in Go modules from the module cache, and build the sync helper
 	@$(GO) run ./internal/gen/upstream
+	@$(GO) run ./internal/gen/helper
 
 build: generate ## Build bin/kfdev
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/kfdev
