@@ -108,7 +108,7 @@ func (a *apply) duplicate(from, to string, e tree.Entry) error {
 	if err := root.Chmod(to, st.Mode&0o777); err != nil {
 		return err
 	}
-	copied, err := read(context.Background(), root, to, e.Size)
+	copied, err := read(context.Background(), root, to, e.Size, false)
 	if err == nil && copied.entry.Digest != e.Digest {
 		err = errStale
 	}

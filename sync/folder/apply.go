@@ -180,7 +180,7 @@ func (a *apply) current(ctx context.Context, path string) (tree.Entry, beneath.S
 		return known, st, nil
 	}
 	for tries := 0; ; tries++ {
-		c, err := read(ctx, a.state.root, path, a.f.o.Caps.FileBytes)
+		c, err := read(ctx, a.state.root, path, a.f.o.Caps.FileBytes, false)
 		if err == nil && c.entry.Digest == (tree.Digest{}) {
 			return c.entry, st, fmt.Errorf("%w: what is there is larger than is allowed", endpoint.ErrRefused)
 		}

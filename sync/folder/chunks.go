@@ -2,8 +2,8 @@ package folder
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"slices"
@@ -14,8 +14,7 @@ import (
 	"github.com/kfdev/kfdev/sync/tree"
 )
 
-// lists remembers how large files are cut. Any list is as good as another: each
-// chunk is checked by its own digest when it is used.
+// lists remembers how large files are cut.
 type lists struct {
 	mu    sync.Mutex
 	of    map[tree.Digest][]chunk.Chunk
@@ -80,8 +79,8 @@ func (a *apply) have(ctx context.Context, c tree.Change) *have {
 			_ = file.Close()
 			return nil
 		}
-		// Where the file has changed it is not the list of this digest, which harms
-		// nobody: what is read is checked.
+		// Where the file has changed it is not the list of this digest, which costs
+		// transfers and harms nothing else: the digest of the whole is checked.
 		a.f.lists.put(c.From.Digest, list)
 	}
 	h := &have{file: file, list: list, chunks: make(map[chunk.ID]chunk.Chunk, len(list))}
@@ -101,7 +100,8 @@ func (h *have) ids() []chunk.ID {
 	return ids
 }
 
-// read returns a chunk's bytes, valid until the next call.
+// read returns a chunk's bytes, valid until the next call. Whether they still are
+// those of the chunk is seen by the digest of the whole.
 func (h *have) read(id chunk.ID) ([]byte, error) {
 	if h == nil {
 		return nil, fmt.Errorf("%w: a chunk of a file that has none", endpoint.ErrRefused)
@@ -117,8 +117,44 @@ func (h *have) read(id chunk.ID) ([]byte, error) {
 	if _, err := h.file.ReadAt(data, c.Offset); err != nil && err != io.EOF { //nolint:errorlint // ReadAt returns it as it is
 		return nil, err
 	}
-	if chunk.ID(sha256.Sum256(data)) != id {
-		return nil, fmt.Errorf("the old content: %w", endpoint.ErrChanged)
-	}
 	return data, nil
+}
+
+// cutting hashes a file and cuts it, each on a core of its own.
+func cutting(ctx context.Context, sum hash.Hash, file io.Reader) (list []chunk.Chunk, n int64, err error) {
+	const ahead = 4
+	free, full := make(chan []byte, ahead), make(chan []byte, ahead)
+	for range ahead {
+		free <- make([]byte, 0, block)
+	}
+	var hashing sync.WaitGroup
+	hashing.Go(func() {
+		for b := range full {
+			sum.Write(b)
+			free <- b[:0]
+		}
+	})
+	err = chunk.Cut(io.TeeReader(file, writerFunc(func(b []byte) {
+		n += int64(len(b))
+		for len(b) > 0 {
+			part := b[:min(len(b), block)]
+			b = b[len(part):]
+			full <- append(<-free, part...)
+		}
+	})), func(c chunk.Chunk, _ []byte) error {
+		list = append(list, c)
+		return ctx.Err()
+	})
+	close(full)
+	hashing.Wait()
+	return list, n, err
+}
+
+// writerFunc is a writer that does not fail.
+type writerFunc func(b []byte)
+
+// Write implements io.Writer.
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
 }

@@ -152,7 +152,7 @@ func TestConformance(t *testing.T) {
 	endpointtest.Run(t, func(t *testing.T) endpointtest.Side {
 		h := hand{filepath.Join(t.TempDir(), "root")}
 		require.NoError(t, os.Mkdir(h.root, 0o755))
-		l := &losing{lose: make(chan struct{})}
+		l := &losing{lose: make(chan struct{}, 1)}
 		f, err := Open(t.Context(), Options{Root: h.root, Session: t.Name(), ParseRules: ParseRules, watch: l.open})
 		require.NoError(t, err)
 		return endpointtest.Side{

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/kfdev/kfdev/sync/chunk"
 	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/folder/beneath"
 	"github.com/kfdev/kfdev/sync/tree"
@@ -26,6 +27,7 @@ type found struct {
 	entry   tree.Entry
 	ignored bool
 	read    bool // the content of the file is to be read, or was
+	cut     bool // the file was large before, so that parts of it may be wanted
 	content content
 	err     error
 }
@@ -114,7 +116,7 @@ func (l *look) at(path string, deep bool) {
 		l.children(path, deep || known.Kind != tree.Dir)
 	case beneath.File:
 		if known.Kind != tree.File || !stamp.sure || !stamp.is(st) {
-			l.found = append(l.found, found{path: path, read: true})
+			l.found = append(l.found, found{path: path, read: true, cut: known.Size >= chunk.Threshold})
 		}
 	default:
 		e := tree.Entry{}
@@ -195,7 +197,7 @@ func (l *look) readAll(ctx context.Context) {
 	}
 	inParallel(ctx, len(jobs), func(i int) {
 		at := &l.found[jobs[i]]
-		at.content, at.err = read(ctx, l.state.root, at.path, l.f.o.Caps.FileBytes)
+		at.content, at.err = read(ctx, l.state.root, at.path, l.f.o.Caps.FileBytes, at.cut)
 		at.entry = at.content.entry
 		if len(jobs) > inlineTotal/1024 {
 			at.content.data = nil // more than would be sent along
@@ -228,6 +230,9 @@ func (l *look) commit() []endpoint.Update {
 		if at.read {
 			l.f.stamps[at.path] = at.content.stamp
 			u.Content = at.content.data
+			if at.content.list != nil {
+				l.f.lists.put(at.entry.Digest, at.content.list)
+			}
 		}
 		updates = append(updates, u)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kfdev/kfdev/sync/chunk"
 	"github.com/kfdev/kfdev/sync/folder/beneath"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -32,25 +33,58 @@ const block = 256 << 10
 type content struct {
 	entry tree.Entry
 	stamp stamp
-	data  []byte // all of it where it is small
+	data  []byte        // all of it where it is small
+	list  []chunk.Chunk // how it is cut, where that was asked for
 	took  time.Duration
 }
 
-// read reads a file for its digest. Where it was changed meanwhile the error is
+// settled waits until a large file that was changed just now can be read for
+// sure (see stamp). That is a small part of the time that reading it takes, and
+// spares reading it again.
+func settled(ctx context.Context, s beneath.Stat) (time.Time, error) {
+	now := time.Now()
+	wait := tick - now.Sub(time.Unix(0, s.CTime)) + time.Millisecond
+	if s.Size < large || wait <= 0 || wait > 2*tick {
+		return now, nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return time.Now(), nil
+	case <-ctx.Done():
+		return now, ctx.Err()
+	}
+}
+
+// large is the size of a file that takes longer to be read than a tick.
+const large = 16 << 20
+
+// read reads a file for its digest and, where cut says so and it is of a size
+// for that, for how it is cut. Where it was changed meanwhile the error is
 // errChanging, and what is returned is what was read.
-func read(ctx context.Context, root *beneath.Root, path string, limit int64) (content, error) {
+func read(ctx context.Context, root *beneath.Root, path string, limit int64, cut bool) (content, error) {
 	look := time.Now()
 	file, before, err := root.Open(path)
 	if err != nil {
 		return content{}, err
 	}
 	defer file.Close() //nolint:errcheck // it was only read
+	if before.Size >= large {
+		if look, err = settled(ctx, before); err == nil {
+			before, err = beneath.StatFile(file)
+		}
+		if err != nil {
+			return content{}, err
+		}
+	}
 	c := content{entry: tree.Entry{Kind: tree.File, Exec: executable(before), Size: before.Size}, stamp: stampOf(before, look)}
 	if before.Size > limit {
 		return c, nil // without a digest, see unread
 	}
 	n := int64(0)
-	if before.Size <= inlineFile {
+	switch {
+	case before.Size <= inlineFile:
 		data := make([]byte, before.Size+1)
 		read, err := io.ReadFull(file, data)
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -58,7 +92,13 @@ func read(ctx context.Context, root *beneath.Root, path string, limit int64) (co
 		}
 		c.data, n = data[:read], int64(read)
 		c.entry.Digest = sha256.Sum256(c.data)
-	} else {
+	case cut && before.Size >= chunk.Threshold:
+		sum := sha256.New()
+		if c.list, n, err = cutting(ctx, sum, file); err != nil {
+			return content{}, err
+		}
+		sum.Sum(c.entry.Digest[:0])
+	default:
 		sum := sha256.New()
 		if n, err = copyAll(ctx, sum, file); err != nil {
 			return content{}, err

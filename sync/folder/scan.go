@@ -280,7 +280,7 @@ func (w *walk) readAll(ctx context.Context) error {
 // read reads one file; a few times where it is being changed.
 func (w *walk) read(ctx context.Context, path string) (content, error) {
 	for wait := 10 * time.Millisecond; ; wait *= 4 {
-		c, err := read(ctx, w.root, path, w.f.o.Caps.FileBytes)
+		c, err := read(ctx, w.root, path, w.f.o.Caps.FileBytes, false)
 		c.data = nil
 		if !errors.Is(err, errChanging) || wait > 200*time.Millisecond {
 			return c, err

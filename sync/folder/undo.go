@@ -102,7 +102,7 @@ func (a *apply) prepare(ctx context.Context, i int, l lost) bool {
 			if err == nil {
 				e = tree.Entry{Kind: tree.Symlink, Target: target}
 			}
-		} else if c, err := read(ctx, a.state.root, a.in(place), l.from.Size); err == nil {
+		} else if c, err := read(ctx, a.state.root, a.in(place), l.from.Size, false); err == nil {
 			e = c.entry
 		}
 		if e == l.from {

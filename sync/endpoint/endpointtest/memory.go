@@ -300,6 +300,8 @@ func (m *Memory) Fetch(ctx context.Context, wants []endpoint.Want, put func(int,
 			err = put(i, endpoint.Piece{Err: endpoint.ErrRefused})
 		case now != w.Entry:
 			err = put(i, endpoint.Piece{Err: endpoint.ErrChanged})
+		case len(data) < chunk.Threshold:
+			err = put(i, endpoint.Piece{Data: data, Last: true})
 		default:
 			err = chunk.Cut(strings.NewReader(string(data)), func(c chunk.Chunk, b []byte) error {
 				if slices.Contains(w.Have, c.ID) {
