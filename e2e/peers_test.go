@@ -147,8 +147,8 @@ func buildMutagen(t *testing.T, into string) {
 	require.NoError(t, json.Unmarshal(out, &module))
 	source := filepath.Join(t.TempDir(), "mutagen")
 	require.NoError(t, os.CopyFS(source, os.DirFS(module.Dir)))
-	for _, program := range []string{"mutagen", "mutagen-agent"} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(into, program), "./cmd/"+program) //nolint:gosec // fixed names
+	for program, tag := range map[string]string{"mutagen": "mutagencli", "mutagen-agent": "mutagenagent"} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-tags", tag, "-o", filepath.Join(into, program), "./cmd/"+program) //nolint:gosec // fixed names
 		build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod")
 		out, err := build.CombinedOutput()
 		require.NoError(t, err, string(out))

@@ -56,7 +56,7 @@ func machine(t *testing.T) string {
 	require.NoError(t, err)
 	cores := strings.Count(readAll(t, "/proc/cpuinfo"), "processor\t")
 	memory := strings.Fields(readAll(t, "/proc/meminfo"))
-	return fmt.Sprintf("%d cores, %s kB of memory, Linux %s, load at the end %s.", cores, memory[1],
+	return fmt.Sprintf("%d cores, %s kB of memory, Linux %s, load %s.", cores, memory[1],
 		strings.Fields(string(version))[2], strings.Join(strings.Fields(string(load))[:3], " "))
 }
 
