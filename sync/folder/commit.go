@@ -161,6 +161,9 @@ func (a *apply) perform(i int, c tree.Change, st beneath.Stat) error {
 		a.arrived(c.Path, c.To, time.Time{})
 		return nil
 	}
+	if (c.To.Kind == tree.File || c.To.Kind == tree.Symlink) && a.staged[i].place == "" {
+		return errors.New("nothing was staged") // unreachable: the change has failed by then
+	}
 	var given time.Time
 	if place := a.staged[i].place; place != "" && c.To.Kind == tree.File {
 		given = arrival(st)

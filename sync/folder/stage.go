@@ -25,10 +25,13 @@ func (a *apply) stage(ctx context.Context, from endpoint.Fetcher) error {
 	var index []int
 	for i, c := range a.changes {
 		o := &a.outcomes[i]
+		if o.Err != nil || o.Done || c.To.Kind != tree.File && c.To.Kind != tree.Symlink || execOnly(c) {
+			continue
+		}
+		if o.Err = a.ready(); o.Err != nil {
+			continue
+		}
 		switch {
-		case o.Err != nil || o.Done || c.To.Kind != tree.File && c.To.Kind != tree.Symlink || execOnly(c):
-		case a.ready() != nil:
-			o.Err = a.ready()
 		case c.To.Kind == tree.Symlink:
 			if o.Err = a.state.root.Symlink(c.To.Target, a.in(a.spot(i))); o.Err == nil {
 				a.staged[i].place = a.spot(i)

@@ -91,6 +91,12 @@ func (a *apply) prepare(ctx context.Context, i int, l lost) bool {
 	if a.f.allowed(l.path, l.from.Kind == tree.Dir) != nil {
 		return false
 	}
+	if l.from.Kind == tree.Dir || l.to.Kind == tree.Dir {
+		// Between the two there was nothing for a moment, in which it may have ended.
+		if _, err := a.state.root.Stat(l.path); gone(err) {
+			a.changes[i].From = tree.Entry{}
+		}
+	}
 	if l.from.Kind == tree.Dir {
 		a.staged[i].mode = l.mode
 		return true
