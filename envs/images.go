@@ -7,6 +7,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/state"
+	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/images/source"
 	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -47,9 +48,14 @@ func (e *Engine) ListImages(ctx context.Context) ([]ListedImage, error) {
 		if err != nil {
 			return nil, err
 		}
+		stored := i.Recipe != "" && len(lost) == 0
+		if i.Origin == images.FromBake {
+			if stored, err = e.hasBaked(ctx, i); err != nil {
+				return nil, err
+			}
+		}
 		all = append(all, ListedImage{
-			Image: i.Ref().String(), Origin: string(i.Origin), StandsFor: i.StandsFor, Size: i.Size,
-			Stored: i.Recipe != "" && len(lost) == 0,
+			Image: i.Ref().String(), Origin: string(i.Origin), StandsFor: i.StandsFor, Size: i.Size, Stored: stored,
 		})
 	}
 	return all, nil
@@ -148,7 +154,13 @@ func (e *Engine) allPinned() ([]source.Pinned, error) {
 		for _, r := range l.Recipes {
 			names = append(names, r.Name)
 		}
-		all = append(all, pinnedOf(l, names))
+		pinned := pinnedOf(l, names)
+		for _, i := range l.Images {
+			if i.Origin == images.FromBake {
+				pinned.Derived = append(pinned.Derived, i.Ref())
+			}
+		}
+		all = append(all, pinned)
 	}
 	return all, nil
 }

@@ -149,6 +149,7 @@ func (l *locker) compute(ctx context.Context) (lock.Lock, error) {
 	if err != nil {
 		return next, err
 	}
+	next.Images = append(next.Images, l.keptBaked(next.Platforms)...)
 	for _, p := range parts {
 		c, err := lockedComponent(p, next)
 		if err != nil {

@@ -54,6 +54,10 @@ func (e *Engine) hasBlobs(ctx context.Context, i lock.Image) error {
 // origin returns where the images of the lock come from, with everything there
 // that can be built.
 func (e *Engine) origin(ctx context.Context, l lock.Lock, all []lock.Image) (images.Origin, error) {
+	if baked := bakedIn(all); len(baked) > 0 {
+		rest, err := e.origin(ctx, l, slices.DeleteFunc(slices.Clone(all), func(i lock.Image) bool { return i.Origin == images.FromBake }))
+		return e.withBaked(rest, baked), err
+	}
 	if l.Origin == images.FromRegistry {
 		return e.remote, nil
 	}

@@ -43,21 +43,32 @@ func (r *upRun) ensureRegistry(ctx context.Context) (string, error) {
 func (r *upRun) observeImages(ctx context.Context) (plan.Work, error) {
 	r.toCopy = 0
 	var missing, there []lock.Image
+	var absent []string
 	for _, i := range r.settled.lock.Images {
 		has, err := r.hasManifest(ctx, i)
 		if err != nil {
 			return plan.Work{}, err
 		}
-		if has {
+		gone, err := r.absent(ctx, i)
+		switch {
+		case has:
 			there = append(there, i)
-		} else {
+		case err != nil:
+			return plan.Work{}, err
+		case gone:
+			absent = append(absent, i.Bake.Sync)
+		default:
 			missing = append(missing, i)
 		}
 	}
-	if len(missing) == 0 {
-		return plan.Nothing("%d are there", len(there)), nil
+	left := ""
+	if len(absent) > 0 {
+		left = fmt.Sprintf("; left out, as it was baked elsewhere and nothing of the stack runs it: %s", strings.Join(absent, ", "))
 	}
-	work := plan.Todo("copy %d of %d", len(missing), len(r.settled.lock.Images))
+	if len(missing) == 0 {
+		return plan.Nothing("%d are there%s", len(there), left), nil
+	}
+	work := plan.Todo("copy %d of %d%s", len(missing), len(r.settled.lock.Images), left)
 	for _, i := range missing {
 		work.Copy += i.Size
 	}
@@ -141,12 +152,24 @@ func (r *upRun) copyImages(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var refs []images.Ref
+	var all []lock.Image
 	for _, i := range r.settled.lock.Images {
+		has, err := r.hasManifest(ctx, i)
+		if err != nil {
+			return "", err
+		}
+		if gone, err := r.absent(ctx, i); err != nil || gone && !has {
+			if err != nil {
+				return "", err
+			}
+			continue
+		}
+		all = append(all, i)
 		if !slices.Contains(refs, i.Ref()) { // two tags may be one image
 			refs = append(refs, i.Ref())
 		}
 	}
-	origin, err := r.origin(ctx, r.settled.lock, r.settled.lock.Images)
+	origin, err := r.origin(ctx, r.settled.lock, all)
 	if err != nil {
 		return "", err
 	}

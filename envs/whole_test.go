@@ -216,8 +216,8 @@ func TestStatusSaysWhatRunsAndWhyNot(t *testing.T) {
 	}, why)
 }
 
-// pod is one that runs a container of the digest.
-func pod(name, image string, digest v1.Hash) corev1.Pod {
+// podOf is one that runs a container of the digest.
+func podOf(name, image string, digest v1.Hash) corev1.Pod {
 	return corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: image}}},
@@ -235,11 +235,11 @@ func TestVerifyNamesWhatIsNotInTheLock(t *testing.T) {
 	l, _, err := lock.Load(b.dir)
 	require.NoError(t, err)
 	foreign := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}
-	b.pods = []corev1.Pod{pod("extra", "x", l.Images[0].Digest), pod("pause", "x", l.Node.Holds[0].Config)}
+	b.pods = []corev1.Pod{podOf("extra", "x", l.Images[0].Digest), podOf("pause", "x", l.Node.Holds[0].Config)}
 	got, err := b.engine(t).Verify(t.Context(), nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, got.Running.Pods)
-	b.pods = append(b.pods, pod("miner", "docker.io/evil/miner:latest", foreign))
+	b.pods = append(b.pods, podOf("miner", "docker.io/evil/miner:latest", foreign))
 	got, err = b.engine(t).Verify(t.Context(), nil)
 	require.Equal(t, fault.Drift, fault.KindOf(err))
 	require.ErrorContains(t, err, "kube-system/miner")
@@ -257,7 +257,7 @@ func TestWhatAPublishedNodeImageBroughtAlongMayRun(t *testing.T) {
 	require.NoError(t, err)
 	inside := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("b", 64)}
 	held := []cluster.Held{{Name: "registry.k8s.io/etcd:3.6", Digests: []string{inside.String(), "no digest"}}}
-	pods := []corev1.Pod{pod("etcd", "registry.k8s.io/etcd:3.6", inside)}
+	pods := []corev1.Pod{podOf("etcd", "registry.k8s.io/etcd:3.6", inside)}
 	require.Len(t, running.Compare(pods, allowed(l, held)).Foreigners, 1, "a node image from source has said what it holds")
 	l.Node.Image.Origin = images.FromRegistry
 	require.Empty(t, running.Compare(pods, allowed(l, held)).Foreigners)

@@ -51,6 +51,9 @@ type OriginKind string
 const (
 	FromRegistry OriginKind = "registry"
 	FromSource   OriginKind = "source"
+	// FromBake is an image that kfdev made of another one and a folder's files;
+	// it can be made again only where these files are.
+	FromBake OriginKind = "bake"
 )
 
 // Manifest is a manifest or an index, byte for byte as its digest says.

@@ -126,6 +126,11 @@ func imageFacts(subject string, i Image) map[place]string {
 		{subject, "stands for"}: i.StandsFor,
 		{subject, "recipe"}:     i.Recipe,
 	}
+	if i.Bake != (Bake{}) {
+		out[place{subject, "baked of"}] = i.Bake.Base
+		out[place{subject, "baked entry"}] = fmt.Sprintf("%s at %s", i.Bake.Sync, i.Bake.Folder)
+		out[place{subject, "baked layer"}] = i.Bake.Layer.String()
+	}
 	for _, c := range i.Platforms {
 		out[place{subject, "platform " + c.Platform}] = fmt.Sprintf("%s (%d bytes)", c.Digest, c.Size)
 	}

@@ -75,12 +75,27 @@ type Image struct {
 	// the place of; for an image of a registry, the tag that was resolved.
 	StandsFor  string      `yaml:"standsFor,omitempty"`
 	Recipe     string      `yaml:"recipe,omitempty"` // of a source image
+	Bake       Bake        `yaml:"bake,omitempty"`   // of a baked image
 	Platforms  []Child     `yaml:"platforms"`
 	References []Reference `yaml:"references,omitempty"`
 }
 
 // Ref returns the image by digest.
 func (i Image) Ref() images.Ref { return images.Ref{Repository: i.Repository, Digest: i.Digest} }
+
+// Bake is what a baked image is made of: another image, and the files of a
+// folder that kfdev sync keeps equal to one in a pod.
+type Bake struct {
+	Sync   string  `yaml:"sync"`   // the entry of kfdev.yaml
+	Base   string  `yaml:"base"`   // repository@digest
+	Folder string  `yaml:"folder"` // where the files are in the image
+	Layer  v1.Hash `yaml:"layer"`  // of the files, as it travels
+}
+
+// BakedRepository is the repository of what is baked of an entry of kfdev.yaml.
+func BakedRepository(project, sync string) string {
+	return images.SourceHost + "/baked/" + project + "/" + sync
+}
 
 // Child is an image for one platform. Where the image is no index, it is the
 // image itself.
@@ -314,8 +329,13 @@ func (l Lock) validateImage(wrong func(string, ...any), i Image, platforms []str
 		if i.Recipe != "" || strings.HasPrefix(i.Repository, images.SourceHost+"/") {
 			wrong("image %s is a registry's, but has a recipe or a source image's name", i.Repository)
 		}
+	case images.FromBake:
+		validateBake(wrong, i)
 	default:
 		wrong("image %s has the origin %q, which is not known", i.Repository, i.Origin)
+	}
+	if i.Origin != images.FromBake && i.Bake != (Bake{}) {
+		wrong("image %s is not baked, but has what baked images have", i.Repository)
 	}
 	repeated(wrong, "platform of "+i.Repository, i.Platforms, func(c Child) string { return c.Platform })
 	for _, p := range platforms {
@@ -327,6 +347,17 @@ func (l Lock) validateImage(wrong func(string, ...any), i Image, platforms []str
 		if c.Digest == (v1.Hash{}) || c.Size <= 0 {
 			wrong("image %s has no digest or size for %s", i.Repository, c.Platform)
 		}
+	}
+}
+
+// validateBake does not ask for the base to be in the lock: when the stack's
+// image moves, what was baked stays what ran.
+func validateBake(wrong func(string, ...any), i Image) {
+	if !strings.HasPrefix(i.Repository, images.SourceHost+"/baked/") || i.Recipe != "" || i.StandsFor != "" {
+		wrong("image %s is baked, but has another image's name, a recipe, or a published image that it stands for", i.Repository)
+	}
+	if _, err := images.ParseRef(i.Bake.Base); err != nil || i.Bake.Sync == "" || i.Bake.Folder == "" || i.Bake.Layer == (v1.Hash{}) {
+		wrong("baked image %s lacks the image it is made of, its entry, its folder or its layer", i.Repository)
 	}
 }
 

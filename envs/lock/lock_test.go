@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,14 @@ func sourceImage(name string) lock.Image {
 	}
 }
 
+func bakedImage(base lock.Image) lock.Image {
+	return lock.Image{
+		Repository: lock.BakedRepository("fraud", "nb"), Digest: hash("nb"), MediaType: manifestType, Size: 1300, Origin: images.FromBake,
+		Bake:      lock.Bake{Sync: "nb", Base: base.Ref().String(), Folder: "/home/jovyan/src", Layer: hash("layer")},
+		Platforms: []lock.Child{{Platform: "linux/amd64", Digest: hash("nb"), Size: 1300}},
+	}
+}
+
 func debs(names ...string) []recipe.Input {
 	var out []recipe.Input
 	for _, n := range names {
@@ -57,7 +66,7 @@ func sample() lock.Lock {
 			Image: sourceImage("node"), Config: hash("config"), DiffIDs: []v1.Hash{hash("b"), hash("a")},
 			Holds: []lock.Held{{Name: "registry.k8s.io/pause:3.10", Digest: hash("pause"), Config: hash("pause config"), Recipe: "node"}},
 		},
-		Images: []lock.Image{notebook, hub},
+		Images: []lock.Image{notebook, hub, bakedImage(notebook)},
 		Recipes: []lock.Recipe{
 			{Name: "notebook", Digest: hash("r1"), Layers: [][]recipe.Input{python, {{Kind: "wheel", Name: "jupyterlab", Version: "4.6.6", File: "jupyterlab-4.6.6-py3-none-any.whl", Size: 5, Hash: hash("w").String()}}}},
 			{Name: "jupyterhub", Digest: hash("r2"), Layers: [][]recipe.Input{python}},
@@ -194,6 +203,11 @@ func TestWhatIsNoClosureIsNotWritten(t *testing.T) {
 		"an input without hash":    {func(l *lock.Lock) { l.Recipes[2].Layers[0][0].Hash = "" }, "input without kind, name or hash"},
 		"the node has no layers":   {func(l *lock.Lock) { l.Node.DiffIDs = nil }, "node image has no config digest or no layers"},
 		"an origin":                {func(l *lock.Lock) { l.Origin = "auto" }, `origin "auto"`},
+		"a baked image's base":     {func(l *lock.Lock) { l.Images[2].Bake.Base = "a:b" }, "lacks the image it is made of"},
+		"a baked image's layer":    {func(l *lock.Lock) { l.Images[2].Bake.Layer = v1.Hash{} }, "lacks the image it is made of, its entry, its folder or its layer"},
+		"a baked image's name":     {func(l *lock.Lock) { l.Images[2].Repository = "kfdev.internal/x" }, "has another image's name"},
+		"baked of a recipe":        {func(l *lock.Lock) { l.Images[2].Recipe = "notebook" }, "a recipe"},
+		"not baked":                {func(l *lock.Lock) { l.Images[0].Bake = l.Images[2].Bake }, "is not baked, but has"},
 		"an image's origin":        {func(l *lock.Lock) { l.Images[0].Origin = "" }, `the origin ""`},
 		"a component without hash": {func(l *lock.Lock) { l.Components[0].Rendered = v1.Hash{} }, "has no hash"},
 		"a text of two lines":      {func(l *lock.Lock) { l.Catalog = "a\nb" }, "holds a control character"},
@@ -215,7 +229,7 @@ func TestDiffTellsWhatMoved(t *testing.T) {
 	b.Recipes[1].Layers = [][]recipe.Input{debs("python3", "libc6")}
 	b.Recipes[1].Layers[0][1].Version = "2.36-9"
 	b.Kubernetes = "v1.36.2"
-	b.Images = b.Images[:1]
+	b.Images = slices.Delete(b.Images, 1, 2)
 	b.Components[0].Images = b.Components[0].Images[:1]
 	var told []string
 	for _, c := range lock.Diff(a, b) {

@@ -73,7 +73,7 @@ func hash(c byte) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: string(bytes.Repeat([]byte{c}, 64))}
 }
 
-func layer() derive.Layer {
+func top() derive.Layer {
 	return derive.Layer{Digest: hash('a'), DiffID: hash('b'), Size: 10, Comment: "nb"}
 }
 
@@ -91,9 +91,9 @@ func read(t *testing.T, b *base, platforms ...string) derive.Base {
 func TestAnIndexGetsTheLayerOnEveryChild(t *testing.T) {
 	t.Parallel()
 	b := newBase(t, oci(), usual, "amd64", "arm64", "s390x")
-	got, err := read(t, b, "arm64", "amd64").With(layer(), "kfdev.internal/baked/x")
+	got, err := read(t, b, "arm64", "amd64").With(top(), "kfdev.internal/baked/x")
 	require.NoError(t, err)
-	again, err := read(t, b, "arm64", "amd64").With(layer(), "kfdev.internal/baked/x")
+	again, err := read(t, b, "arm64", "amd64").With(top(), "kfdev.internal/baked/x")
 	require.NoError(t, err)
 	require.Equal(t, got, again)
 
@@ -134,7 +134,7 @@ func TestASingleImageStaysOne(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBase(t, k, usual, "arm64")
-			got, err := read(t, b, "amd64").With(layer(), "r") // what runs is what there is
+			got, err := read(t, b, "amd64").With(top(), "r") // what runs is what there is
 			require.NoError(t, err)
 			require.Equal(t, k.manifest, got.MediaType)
 			require.Len(t, got.Manifests, 1)
@@ -165,7 +165,7 @@ func TestAHistoryWithHolesIsLeftOut(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string]string{"none": "", "of fewer layers": `,"history":[{"empty_layer":true}]`, "of more": `,"history":[{},{}]`} {
 		b := newBase(t, oci(), `{"architecture":%q,"rootfs":{"diff_ids":[%q]}`+history+`}`, "amd64")
-		got, err := read(t, b, "amd64").With(layer(), "r")
+		got, err := read(t, b, "amd64").With(top(), "r")
 		require.NoError(t, err)
 		for _, config := range got.Configs {
 			require.NotContains(t, string(config), "history", name)
@@ -188,7 +188,7 @@ func TestWhatIsNoBase(t *testing.T) {
 		"history":                        `{"architecture":%q,"rootfs":{"diff_ids":[%q]},"history":{}}`,
 	} {
 		b := newBase(t, oci(), config, "amd64")
-		_, err := read(t, b, "amd64").With(layer(), "r")
+		_, err := read(t, b, "amd64").With(top(), "r")
 		require.ErrorContains(t, err, name)
 	}
 	b = newBase(t, oci(), `no json: %q %q`, "amd64")
@@ -210,7 +210,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		got.Owner()
-		made, err := got.With(layer(), "r")
+		made, err := got.With(top(), "r")
 		if err != nil {
 			return
 		}

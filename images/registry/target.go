@@ -100,6 +100,16 @@ func (t *Target) Manifest(ctx context.Context, ref images.Ref) (images.Manifest,
 	return m, explain("reading a manifest", ref.String(), repo.RegistryStr(), err)
 }
 
+// Blob reads back a blob, as images.Origin's method of that name does.
+func (t *Target) Blob(ctx context.Context, repository string, desc v1.Descriptor) (io.ReadCloser, error) {
+	repo, err := t.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	content, err := t.c.blob(ctx, repo, desc)
+	return content, explain("reading a blob", t.subject(repo, desc.Digest), repo.RegistryStr(), err)
+}
+
 // PutManifest writes a manifest by its digest, without a tag.
 func (t *Target) PutManifest(ctx context.Context, ref images.Ref, manifest images.Manifest) error {
 	repo, err := t.repository(ref.Repository)

@@ -37,6 +37,12 @@ func TestCopyIntoARegistry(t *testing.T) {
 			for _, method := range []string{"POST", "PUT", "PATCH"} {
 				require.Empty(t, p.requests(method+" "), "nothing is written again")
 			}
+			content, err := target().Blob(t.Context(), f.Repository, f.Layer)
+			require.NoError(t, err)
+			got, err := io.ReadAll(content)
+			require.NoError(t, err)
+			require.NoError(t, content.Close())
+			require.Equal(t, f.Blobs[f.Layer.Digest], got, "blobs are read back, too")
 			back := origintest.NewMemory()
 			_, err = (&images.Copier{From: registry.NewOrigin(config(t)), To: back}).Copy(t.Context(), images.Ref{Repository: p.addr + "/team/app", Digest: f.Index.Digest})
 			require.NoError(t, err)

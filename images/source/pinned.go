@@ -15,6 +15,9 @@ const KindImage = "image"
 // and those that they hold, each after those it needs.
 type Pinned struct {
 	Images []PinnedImage
+	// Derived are images in the store that were made from others, not from
+	// recipes. They are not built; Keep keeps what the store has of them.
+	Derived []images.Ref
 }
 
 // Image returns the image of the named recipe.

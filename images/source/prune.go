@@ -8,6 +8,7 @@ import (
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/store"
+	"github.com/kfdev/kfdev/internal/fault"
 )
 
 // Keep names everything in the store that the pinned images need: what they
@@ -30,6 +31,9 @@ func (b *Builder) Keep(ctx context.Context, all ...Pinned) (map[v1.Hash]bool, er
 				keep[blob.Digest] = true
 			}
 		}
+		if err := keepDerived(ctx, origin, pinned.Derived, keep); err != nil {
+			return nil, err
+		}
 		for _, p := range pinned.Images {
 			for _, inputs := range p.Layers {
 				if err := b.keepInputs(inputs, keep); err != nil {
@@ -39,6 +43,27 @@ func (b *Builder) Keep(ctx context.Context, all ...Pinned) (map[v1.Hash]bool, er
 		}
 	}
 	return keep, nil
+}
+
+// keepDerived keeps what leads to images that the store has; layers of theirs
+// that it has not come from elsewhere.
+func keepDerived(ctx context.Context, origin *store.Origin, all []images.Ref, keep map[v1.Hash]bool) error {
+	for _, ref := range all {
+		closure, err := images.Walk(ctx, origin, ref, nil)
+		if fault.KindOf(err) == fault.NotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, node := range closure.Nodes {
+			keep[node.Ref.Digest] = true
+		}
+		for _, blob := range closure.Blobs {
+			keep[blob.Digest] = true
+		}
+	}
+	return nil
 }
 
 func (b *Builder) keepInputs(inputs []recipe.Input, keep map[v1.Hash]bool) error {
