@@ -76,7 +76,7 @@ func TestCutsNeverChange(t *testing.T) {
 
 func TestAChangeMovesFewBytes(t *testing.T) {
 	t.Parallel()
-	data := random(32<<20, 3)
+	data := random(8<<20, 3)
 	have := map[chunk.ID]bool{}
 	for _, c := range cut(t, bytes.NewReader(data), data) {
 		have[c.ID] = true

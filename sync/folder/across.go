@@ -1,7 +1,7 @@
 package folder
 
 import (
-	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,50 +16,58 @@ import (
 // beside the path and from there renamed.
 func (a *apply) across(i int, c tree.Change, st beneath.Stat, given time.Time) error {
 	root := a.state.root
-	if c.From.Kind == tree.File || c.From.Kind == tree.Symlink {
+	leaf := c.From.Kind == tree.File || c.From.Kind == tree.Symlink
+	if leaf {
 		if err := a.keep(i, c); err != nil {
 			return err
 		}
 	}
-	place, fresh := a.staged[i].place, ""
-	if place != "" {
+	fresh := ""
+	if a.staged[i].place != "" {
 		fresh = tree.Join(tree.Parent(c.Path), fmt.Sprintf("%s%d", temporary, i))
-		if err := a.duplicate(a.in(place), fresh, c.To); err != nil {
-			return errors.Join(err, root.RemoveAll(fresh))
-		}
-		if c.To.Kind == tree.File {
-			if err := root.Touch(fresh, given); err != nil {
-				return errors.Join(err, root.Remove(fresh))
-			}
-		}
 	}
-	// What is there is looked at once more: there was time to change it.
-	if now, err := root.Stat(c.Path); c.From.Kind != tree.Absent && c.From.Kind != tree.Dir && (err != nil || now != st) {
-		if fresh != "" {
-			err = errors.Join(err, root.Remove(fresh))
-		}
-		return errors.Join(errStale, err)
+	err := a.bring(i, c, fresh, given)
+	if now, e := root.Stat(c.Path); err == nil && leaf && (e != nil || now != st) {
+		err = errors.Join(errStale, e) // there was time to change it
 	}
-	var err error
-	if c.From.Kind == tree.Dir {
-		if err := a.rmdir(c.Path); err != nil {
-			return errors.Join(err, root.Remove(fresh))
-		}
-	}
-	switch {
-	case fresh != "" && c.From.Kind == tree.Absent || fresh != "" && c.From.Kind == tree.Dir:
-		err = existing(a.rename(fresh, c.Path))
-	case fresh != "":
-		err = root.Rename(fresh, c.Path, beneath.Replace)
-	default:
-		if err = root.Remove(c.Path); err == nil && c.To.Kind == tree.Dir {
-			err = a.mkdir(i, c.Path)
-		}
+	if err == nil {
+		err = a.place(i, c, fresh)
 	}
 	if err != nil && fresh != "" {
-		err = errors.Join(err, root.Remove(fresh))
+		err = errors.Join(err, root.RemoveAll(fresh))
 	}
 	return err
+}
+
+// bring copies what was staged to beside its path.
+func (a *apply) bring(i int, c tree.Change, fresh string, given time.Time) error {
+	if fresh == "" {
+		return nil
+	}
+	if err := a.duplicate(a.in(a.staged[i].place), fresh, c.To); err != nil || c.To.Kind != tree.File {
+		return err
+	}
+	return a.state.root.Touch(fresh, given)
+}
+
+// place renames what was brought over what is at a path.
+func (a *apply) place(i int, c tree.Change, fresh string) error {
+	root := a.state.root
+	if c.From.Kind == tree.Dir {
+		if err := a.rmdir(c.Path); err != nil {
+			return err
+		}
+	}
+	switch leaf := c.From.Kind == tree.File || c.From.Kind == tree.Symlink; {
+	case fresh != "" && leaf:
+		return root.Rename(fresh, c.Path, beneath.Replace)
+	case fresh != "":
+		return existing(a.rename(fresh, c.Path))
+	}
+	if err := root.Remove(c.Path); err != nil || c.To.Kind != tree.Dir {
+		return err
+	}
+	return a.mkdir(i, c.Path)
 }
 
 // keep copies what is at a path into the trash.
@@ -88,6 +96,7 @@ func (a *apply) duplicate(from, to string, e tree.Entry) error {
 	if err != nil {
 		return err
 	}
+	sum := sha256.New()
 	buffer := make([]byte, block)
 	for offset := int64(0); err == nil; {
 		var n int
@@ -96,6 +105,7 @@ func (a *apply) duplicate(from, to string, e tree.Entry) error {
 			if err := root.Write(out, buffer[:n], offset); err != nil {
 				return errors.Join(err, out.Close())
 			}
+			sum.Write(buffer[:n])
 			offset += int64(n)
 		}
 	}
@@ -105,12 +115,8 @@ func (a *apply) duplicate(from, to string, e tree.Entry) error {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	if err := root.Chmod(to, st.Mode&0o777); err != nil {
-		return err
+	if tree.Digest(sum.Sum(nil)) != e.Digest {
+		return errStale
 	}
-	copied, err := read(context.Background(), root, to, e.Size, false)
-	if err == nil && copied.entry.Digest != e.Digest {
-		err = errStale
-	}
-	return err
+	return root.Chmod(to, st.Mode&0o777)
 }

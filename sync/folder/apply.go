@@ -179,21 +179,24 @@ func (a *apply) current(ctx context.Context, path string) (tree.Entry, beneath.S
 	if stamp.sure && known.Kind == tree.File && stamp.is(st) {
 		return known, st, nil
 	}
+	return a.reading(ctx, path)
+}
+
+// reading is current for a file that must be read.
+func (a *apply) reading(ctx context.Context, path string) (tree.Entry, beneath.Stat, error) {
 	for tries := 0; ; tries++ {
 		c, err := read(ctx, a.state.root, path, a.f.o.Caps.FileBytes, false)
-		if err == nil && c.entry.Digest == (tree.Digest{}) {
-			return c.entry, st, fmt.Errorf("%w: what is there is larger than is allowed", endpoint.ErrRefused)
-		}
-		if errors.Is(err, errChanging) && tries < 3 {
+		switch {
+		case errors.Is(err, errChanging) && tries < 3:
 			continue
+		case errors.Is(err, errChanging):
+			return c.entry, beneath.Stat{}, endpoint.ErrChanged
+		case err != nil:
+			return tree.Entry{}, beneath.Stat{}, err
+		case c.entry.Digest == tree.Digest{}:
+			return c.entry, beneath.Stat{}, fmt.Errorf("%w: what is there is larger than is allowed", endpoint.ErrRefused)
 		}
-		if errors.Is(err, errChanging) {
-			return c.entry, st, endpoint.ErrChanged
-		}
-		if err != nil {
-			return tree.Entry{}, st, err
-		}
-		st, err = a.state.root.Stat(path)
+		st, err := a.state.root.Stat(path)
 		if err == nil && !c.stamp.is(st) {
 			err = endpoint.ErrChanged
 		}

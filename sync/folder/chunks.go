@@ -2,6 +2,7 @@ package folder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -114,7 +115,7 @@ func (h *have) read(id chunk.ID) ([]byte, error) {
 		h.buffer = make([]byte, chunk.MaxSize)
 	}
 	data := h.buffer[:c.Size]
-	if _, err := h.file.ReadAt(data, c.Offset); err != nil && err != io.EOF { //nolint:errorlint // ReadAt returns it as it is
+	if _, err := h.file.ReadAt(data, c.Offset); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return data, nil

@@ -35,6 +35,7 @@ func (e *encoder) entry(t tree.Entry) {
 		e.b = append(e.b, t.Digest[:]...)
 	case tree.Symlink:
 		e.string(t.Target)
+	default:
 	}
 }
 
@@ -101,6 +102,7 @@ func (d *decoder) entry() tree.Entry {
 	case tree.Symlink:
 		e.Target = d.string()
 		d.bad = d.bad || e.Target == ""
+	default:
 	}
 	d.bad = d.bad || flags > 7 || e.Exec && e.Kind != tree.File
 	return e

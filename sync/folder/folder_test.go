@@ -150,6 +150,7 @@ func (l *losing) open(root string, o watch.Options) (watcher, error) {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	endpointtest.Run(t, func(t *testing.T) endpointtest.Side {
+		t.Helper()
 		h := hand{filepath.Join(t.TempDir(), "root")}
 		require.NoError(t, os.Mkdir(h.root, 0o755))
 		l := &losing{lose: make(chan struct{}, 1)}
@@ -164,6 +165,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceOverTheWire(t *testing.T) {
 	t.Parallel()
 	endpointtest.Run(t, func(t *testing.T) endpointtest.Side {
+		t.Helper()
 		h := hand{filepath.Join(t.TempDir(), "root")}
 		require.NoError(t, os.Mkdir(h.root, 0o755))
 		a, b := net.Pipe()

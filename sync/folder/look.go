@@ -251,31 +251,36 @@ func (l *look) settle(at *found) bool {
 		l.f.again.add(at.path, at.content.took)
 		return false
 	}
-	st, err := l.stat(at.path)
-	same := false
-	switch {
-	case at.ignored:
+	if at.ignored || l.same(at) {
 		return true
+	}
+	l.f.again.add(at.path, 0)
+	l.f.again.paths[at.path] = true
+	return false
+}
+
+// same is true where the path still is what was found. The caller has mu.
+func (l *look) same(at *found) bool {
+	st, err := l.stat(at.path)
+	switch {
 	case at.entry.Kind == tree.Absent && !at.read:
-		same = gone(err) || err == nil && st.Kind != beneath.Dir && st.Kind != beneath.File
+		return gone(err) || err == nil && st.Kind != beneath.Dir && st.Kind != beneath.File
 	case err != nil:
+		return false
 	case at.err != nil: // it can't be read
-		at.entry, at.content.stamp, same = unread(st), stamp{}, st.Kind == beneath.File
+		at.entry, at.content.stamp = unread(st), stamp{}
 		l.f.notes.add(noteClosed, at.path)
+		return st.Kind == beneath.File
 	case at.read:
-		same = at.content.stamp.is(st)
+		same := at.content.stamp.is(st)
 		if same && at.entry.Digest == (tree.Digest{}) {
 			l.f.notes.add(noteLarge, at.path)
 		}
+		return same
 	case at.entry.Kind == tree.Dir:
-		same = st.Kind == beneath.Dir
+		return st.Kind == beneath.Dir
 	default:
 		target, err := l.state.root.Readlink(at.path)
-		same = err == nil && target == at.entry.Target
+		return err == nil && target == at.entry.Target
 	}
-	if !same {
-		l.f.again.add(at.path, 0)
-		l.f.again.paths[at.path] = true
-	}
-	return same
 }

@@ -83,7 +83,9 @@ func (f *Folder) take(b watch.Batch) (time.Time, error) {
 		return time.Time{}, endpoint.ErrRescan
 	}
 	for _, path := range b.Paths {
-		f.dirty[path] = f.dirty[path]
+		if !f.dirty[path] {
+			f.dirty[path] = false
+		}
 	}
 	for _, path := range b.Deep {
 		f.dirty[path] = true

@@ -156,7 +156,8 @@ func (w *walk) folder(ctx context.Context, path string, depth int) error {
 	dir, err := w.root.OpenFolder(path)
 	if errors.Is(err, fs.ErrPermission) && path != "" {
 		w.notes.add(noteClosed, path)
-		return w.keep(path)
+		w.keep(path)
+		return nil
 	}
 	if gone(err) && path != "" {
 		w.tree.Delete(path)
@@ -190,7 +191,7 @@ func (w *walk) folder(ctx context.Context, path string, depth int) error {
 }
 
 // keep takes what was known of a folder that can't be looked into.
-func (w *walk) keep(path string) error {
+func (w *walk) keep(path string) {
 	found := false
 	below(w.earlier, path, func(p string, r record) {
 		for i := len(path) + 1; i < len(p); i++ {
@@ -205,7 +206,6 @@ func (w *walk) keep(path string) error {
 	if !found {
 		w.tree.Delete(path) // as lost+found at the top of a volume
 	}
-	return nil
 }
 
 // at looks at one path.

@@ -177,11 +177,11 @@ func (s *side) rules(name string) {
 }
 
 // source is a folder with files that changes bring.
-func source(t testing.TB, files map[string][]byte) *Memory {
-	t.Helper()
+func source(tb testing.TB, files map[string][]byte) *Memory {
+	tb.Helper()
 	m := NewMemory()
 	for path, data := range files {
-		m.Write(t, path, data, false)
+		m.Write(tb, path, data, false)
 	}
 	return m
 }

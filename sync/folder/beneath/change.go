@@ -143,7 +143,7 @@ const (
 	Exchange             // what is there takes the old path
 )
 
-// ErrUnsupported: the file system can't do it.
+// ErrUnsupported is the error of a rename that the file system can't do.
 var ErrUnsupported = errors.New("the file system has no such rename")
 
 // Rename moves what is at a path to another, in one step.
