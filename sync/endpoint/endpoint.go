@@ -22,7 +22,10 @@ type Endpoint interface {
 	Info() Info
 	// Scan looks at all of the folder and returns its tree. From then on Next
 	// reports what differs from it. A root that is not there gives a tree whose
-	// root is Absent, and is no error.
+	// root is Absent, and is no error. A file whose content can't be had (not
+	// readable, larger than a cap) is in the tree all the same, with a zero
+	// Digest: it is like no other, and Fetch says why. Were it left out, it would
+	// look deleted.
 	Scan(ctx context.Context) (*tree.Tree, error)
 	// Next blocks until something is different from what Scan, Next and Apply
 	// have said so far, and returns it as one batch, parents before what is in
@@ -32,7 +35,10 @@ type Endpoint interface {
 	// Apply makes changes to the folder, all of which are staged before the
 	// first is seen. It fetches what it lacks from. Each change has an outcome,
 	// in the same order; a change whose path is no longer what From says is left
-	// alone. An error means that it is not known what was done: Scan is needed.
+	// alone. A change of the path "" from nothing to a folder makes the root. A
+	// folder that holds what is ignored is not removed (ErrRefused, which says what
+	// stays), nor one that holds what is not known yet (ErrChanged). An error means
+	// that it is not known what was done: Scan is needed.
 	Apply(ctx context.Context, changes []tree.Change, from Fetcher) ([]Outcome, error)
 	// Undo puts back what the last batch that Apply did took away or replaced,
 	// as far as the paths still are what the batch made of them. It returns what
@@ -106,7 +112,9 @@ type Info struct {
 	Root string // its absolute path, on its own machine
 	// Identity tells one folder at this path from the next: it is made when the
 	// folder is first an endpoint and stays in it (in StateDir). Fresh is true
-	// where it was made just now: a new container's folder, a wiped volume.
+	// where it was made just now: a new container's folder, a wiped volume. Where
+	// the root is not there it is empty, until Apply makes the root or Scan finds
+	// one.
 	Identity string
 	Fresh    bool
 	// FoldsCase and FoldsUnicode are true where two names that differ only in

@@ -253,3 +253,14 @@ func (c *counting) Fetch(ctx context.Context, wants []endpoint.Want, put func(in
 		return put(i, p)
 	})
 }
+
+// BenchmarkPlain5000 is what the file system alone takes for the files of
+// BenchmarkApply5000.
+func BenchmarkPlain5000(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		root := b.TempDir()
+		b.StartTimer()
+		plant(b, root, 5000)
+	}
+}

@@ -31,6 +31,7 @@ func both(t *testing.T, test func(t *testing.T, r *Root, dir string)) {
 func TestNoLinkIsFollowed(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, r *Root, dir string) {
+		t.Helper()
 		outside := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(outside, "f"), []byte("x"), 0o644))
 		require.NoError(t, r.Mkdir("a", 0o755))
@@ -78,6 +79,7 @@ func TestNoLinkIsFollowed(t *testing.T) {
 func TestRenames(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, r *Root, dir string) {
+		t.Helper()
 		write := func(path, text string) {
 			f, err := r.Create(path, 0o644)
 			require.NoError(t, err)
