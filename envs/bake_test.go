@@ -200,6 +200,44 @@ func TestUpLeavesOutWhatWasBakedElsewhere(t *testing.T) {
 	require.Equal(t, string(text), string(after))
 }
 
+// The stack's image moves on: what was baked on the old one stays in the lock,
+// and is copied as long as the old one's layers are here.
+func TestABakedImageOutlivesItsBase(t *testing.T) {
+	t.Parallel()
+	b, extra := baking(t, withSync)
+	got, err := b.engine(t).bake(t.Context(), BakeOptions{Name: "nb", Lock: true}, runs(extra.Digest.String()))
+	require.NoError(t, err)
+	ref, err := images.ParseRef(got.Image)
+	require.NoError(t, err)
+	base, err := images.Walk(t.Context(), b.content, extra.Ref(), nil)
+	require.NoError(t, err)
+	b.archive.move("2")
+	_, err = b.lock(t, LockOptions{UpdateAll: true})
+	require.NoError(t, err)
+	l, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	moved, _ := l.Image(extra.Repository)
+	require.NotEqual(t, extra.Digest, moved.Digest)
+	_, ok := l.Image(ref.Repository)
+	require.True(t, ok)
+
+	_, err = b.engine(t).PruneImages(t.Context(), false)
+	require.NoError(t, err)
+	b.content = origintest.NewMemory()
+	_, err = b.up(t)
+	require.NoError(t, err)
+	_, err = images.Walk(t.Context(), b.content, ref, nil)
+	require.NoError(t, err)
+
+	require.NoError(t, b.engine(t).store.Discard(base.Blobs[1].Digest)) // a layer of the old base
+	b.content = origintest.NewMemory()
+	_, err = b.up(t)
+	require.NoError(t, err, "nothing of the stack needs it")
+	_, err = images.Walk(t.Context(), b.content, ref, nil)
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	require.Contains(t, b.said(), "left out")
+}
+
 func TestWhatIsNotBaked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, withSync)

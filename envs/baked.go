@@ -47,13 +47,26 @@ func bakedIn(all []lock.Image) []lock.Image {
 }
 
 // absent reports whether the image was baked on another machine, and is not
-// here: it can't be copied, and what it is made of is not in the lock.
-func (e *Engine) absent(ctx context.Context, i lock.Image) (bool, error) {
+// here: it can't be copied, and what it is made of is not in the lock. The same
+// goes for one whose base was built from source, has left the lock since, and
+// is not here any more.
+func (e *Engine) absent(ctx context.Context, l lock.Lock, i lock.Image) (bool, error) {
 	if i.Origin != images.FromBake {
 		return false, nil
 	}
 	has, err := e.hasBaked(ctx, i)
-	return !has, err
+	if err != nil || !has {
+		return true, err
+	}
+	again := l.Origin == images.FromRegistry || slices.ContainsFunc(l.Images, func(base lock.Image) bool { return base.Ref().String() == i.Bake.Base })
+	if again {
+		return false, nil
+	}
+	err = e.hasBlobs(ctx, i)
+	if fault.KindOf(err) == fault.NotFound {
+		return true, nil
+	}
+	return false, err
 }
 
 // hasBaked reports whether the store has what baking added to the base.

@@ -42,28 +42,13 @@ func (r *upRun) ensureRegistry(ctx context.Context) (string, error) {
 
 func (r *upRun) observeImages(ctx context.Context) (plan.Work, error) {
 	r.toCopy = 0
-	var missing, there []lock.Image
-	var absent []string
-	for _, i := range r.settled.lock.Images {
-		has, err := r.hasManifest(ctx, i)
-		if err != nil {
-			return plan.Work{}, err
-		}
-		gone, err := r.absent(ctx, i)
-		switch {
-		case has:
-			there = append(there, i)
-		case err != nil:
-			return plan.Work{}, err
-		case gone:
-			absent = append(absent, i.Bake.Sync)
-		default:
-			missing = append(missing, i)
-		}
+	missing, there, absent, err := r.whereImagesAre(ctx)
+	if err != nil {
+		return plan.Work{}, err
 	}
 	left := ""
 	if len(absent) > 0 {
-		left = fmt.Sprintf("; left out, as it was baked elsewhere and nothing of the stack runs it: %s", strings.Join(absent, ", "))
+		left = "; left out, as it was baked elsewhere and nothing of the stack runs it: " + strings.Join(absent, ", ")
 	}
 	if len(missing) == 0 {
 		return plan.Nothing("%d are there%s", len(there), left), nil
@@ -94,6 +79,32 @@ func (r *upRun) observeImages(ctx context.Context) (plan.Work, error) {
 		r.toCopy, work.Disk = work.Copy, work.Copy
 	}
 	return work, nil
+}
+
+// whereImagesAre sorts the lock's images by whether the local registry lacks
+// them or has them. Absent are the entries of those that it lacks, and that can
+// be had from nowhere: they were baked on another machine.
+func (r *upRun) whereImagesAre(ctx context.Context) (missing, there []lock.Image, absent []string, err error) {
+	for _, i := range r.settled.lock.Images {
+		has, err := r.hasManifest(ctx, i)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if has {
+			there = append(there, i)
+			continue
+		}
+		gone, err := r.absent(ctx, r.settled.lock, i)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if gone {
+			absent = append(absent, i.Bake.Sync)
+		} else {
+			missing = append(missing, i)
+		}
+	}
+	return missing, there, absent, nil
 }
 
 // hasManifest reports whether the local registry has the image. One that does
@@ -151,20 +162,13 @@ func (r *upRun) copyImages(ctx context.Context) (string, error) {
 	if err := r.fits(r.toCopy); err != nil {
 		return "", err
 	}
+	missing, there, _, err := r.whereImagesAre(ctx)
+	if err != nil {
+		return "", err
+	}
+	all := append(there, missing...)
 	var refs []images.Ref
-	var all []lock.Image
-	for _, i := range r.settled.lock.Images {
-		has, err := r.hasManifest(ctx, i)
-		if err != nil {
-			return "", err
-		}
-		if gone, err := r.absent(ctx, i); err != nil || gone && !has {
-			if err != nil {
-				return "", err
-			}
-			continue
-		}
-		all = append(all, i)
+	for _, i := range all {
 		if !slices.Contains(refs, i.Ref()) { // two tags may be one image
 			refs = append(refs, i.Ref())
 		}

@@ -329,14 +329,11 @@ func (l Lock) validateImage(wrong func(string, ...any), i Image, platforms []str
 		if i.Recipe != "" || strings.HasPrefix(i.Repository, images.SourceHost+"/") {
 			wrong("image %s is a registry's, but has a recipe or a source image's name", i.Repository)
 		}
-	case images.FromBake:
-		validateBake(wrong, i)
+	case images.FromBake: // see validateBake
 	default:
 		wrong("image %s has the origin %q, which is not known", i.Repository, i.Origin)
 	}
-	if i.Origin != images.FromBake && i.Bake != (Bake{}) {
-		wrong("image %s is not baked, but has what baked images have", i.Repository)
-	}
+	validateBake(wrong, i)
 	repeated(wrong, "platform of "+i.Repository, i.Platforms, func(c Child) string { return c.Platform })
 	for _, p := range platforms {
 		if !slices.ContainsFunc(i.Platforms, func(c Child) bool { return c.Platform == p }) {
@@ -353,6 +350,12 @@ func (l Lock) validateImage(wrong func(string, ...any), i Image, platforms []str
 // validateBake does not ask for the base to be in the lock: when the stack's
 // image moves, what was baked stays what ran.
 func validateBake(wrong func(string, ...any), i Image) {
+	if i.Origin != images.FromBake {
+		if i.Bake != (Bake{}) {
+			wrong("image %s is not baked, but has what baked images have", i.Repository)
+		}
+		return
+	}
 	if !strings.HasPrefix(i.Repository, images.SourceHost+"/baked/") || i.Recipe != "" || i.StandsFor != "" {
 		wrong("image %s is baked, but has another image's name, a recipe, or a published image that it stands for", i.Repository)
 	}
