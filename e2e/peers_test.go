@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,15 +48,17 @@ func kfdevTool(d *bed) *tool {
 			cmd.Env, cmd.Stdout, cmd.Stderr = d.bench.env, log, log
 			require.NoError(t, cmd.Start())
 			pid = cmd.Process.Pid
-			return func() {
+			stop := sync.OnceFunc(func() {
 				_ = cmd.Process.Signal(os.Interrupt)
 				ended(t, cmd, 20*time.Second)
 				_ = log.Close()
 				if t.Failed() {
 					said, _ := os.ReadFile(log.Name())
-					t.Logf("kfdev sync said:\n%.4000s", said)
+					t.Logf("kfdev sync said at last:\n%s", said[max(0, len(said)-4000):])
 				}
-			}
+			})
+			t.Cleanup(stop)
+			return stop
 		},
 	}
 }
@@ -131,7 +134,13 @@ func mutagenTool(t *testing.T, d *bed, kubectl string) *tool {
 		start: func(t *testing.T, local, remote string) func() {
 			t.Helper()
 			require.NoError(t, run("sync", "create", "--name", "bench", "--ignore-vcs", local, "pod:"+remote))
-			return func() { require.NoError(t, run("sync", "terminate", "bench")) }
+			stop := sync.OnceFunc(func() {
+				if err := run("sync", "terminate", "bench"); err != nil {
+					t.Error(err)
+				}
+			})
+			t.Cleanup(stop)
+			return stop
 		},
 	}
 }
