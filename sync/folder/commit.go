@@ -225,15 +225,6 @@ func (a *apply) exchange(i int, c tree.Change, st beneath.Stat) error {
 	return existing(err)
 }
 
-// mkdir makes the folder of a change.
-func (a *apply) mkdir(i int, path string) error {
-	mode := a.staged[i].mode
-	if mode == 0 {
-		mode = 0o755
-	}
-	return a.state.root.Mkdir(path, mode)
-}
-
 // errStale: what is at a path is not what was looked at.
 var errStale = fmt.Errorf("%w: somebody was quicker", endpoint.ErrChanged)
 
@@ -296,28 +287,6 @@ func (a *apply) rename(from, to string) error {
 		return fs.ErrExist
 	}
 	return a.state.root.Rename(from, to, beneath.Replace)
-}
-
-// rmdir removes a folder, and says what is in it where it can't.
-func (a *apply) rmdir(path string) error {
-	err := a.state.root.Rmdir(path)
-	if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrExist) {
-		return existing(err)
-	}
-	names, listed := a.state.root.Names(path, a.f.o.Caps.Paths)
-	if listed != nil {
-		return errors.Join(err, listed)
-	}
-	for _, name := range names {
-		child := tree.Join(path, name)
-		st, err := a.state.root.Stat(child)
-		if err == nil && !reserved(name) && st.Kind != beneath.Other && !a.f.rules.Ignored(child, st.Kind == beneath.Dir) {
-			if target, err := a.state.root.Readlink(child); err != nil || inside(child, target) {
-				return fmt.Errorf("%w: it holds %q", endpoint.ErrChanged, name)
-			}
-		}
-	}
-	return fmt.Errorf("%w: the folder stays, because it holds %q, which is ignored or not synced", endpoint.ErrRefused, names[0])
 }
 
 // arrival is the time that a file gets: now or, where what it replaces is from
