@@ -143,14 +143,15 @@ func List(dir string) ([]Running, error) {
 // left behind is removed.
 func Look(dir string) (Running, bool, error) {
 	file := filepath.Join(dir, lockName)
-	if _, err := os.Stat(file); err != nil {
-		return Running{}, false, nil // no session ever ran there
+	// Who ends well leaves no name in the lock: then it is not touched, and is in
+	// nobody's way who starts a session just now.
+	if h := holder(file); h.PID == 0 || h.Command == looking {
+		return Running{}, false, nil
 	}
 	lock, err := filelock.TryAcquire(file, looking)
 	var held *filelock.HeldError
 	if errors.As(err, &held) {
-		// Another one who looks just now makes no session.
-		return Running{Name: filepath.Base(dir), Dir: dir, Holder: held.Holder}, held.Holder.Command != looking, nil
+		return Running{Name: filepath.Base(dir), Dir: dir, Holder: held.Holder}, held.Holder.PID != 0 && held.Holder.Command != looking, nil
 	}
 	if err == nil {
 		c := &Claim{dir: dir, lock: lock}
@@ -160,4 +161,21 @@ func Look(dir string) (Running, bool, error) {
 		return Running{}, false, &fault.Error{Op: "looking for the session", Subject: filepath.Base(dir), Err: err}
 	}
 	return Running{}, false, nil
+}
+
+// maxHolder is how much of a lock file is read, bytes.
+const maxHolder = 64 << 10
+
+// holder is who says in the lock file that it holds it, or did when it was
+// killed.
+func holder(file string) (h filelock.Holder) {
+	f, err := os.Open(file) //nolint:gosec // of the session's own folder
+	if err != nil {
+		return h // no session ever ran there
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if decode(f, maxHolder, false, &h) != nil {
+		return filelock.Holder{}
+	}
+	return h
 }

@@ -1,0 +1,43 @@
+package control
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/internal/fault"
+)
+
+func FuzzDecodeResolve(f *testing.F) {
+	for _, seed := range []string{`{"path":"YQ==","keep":"local"}`, `{"path":"YQ==","keep":"both"} x`, `{}`, `[`, `{"path":"/w==","keep":"remote","x":0}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		q, err := decodeResolve(bytes.NewReader(raw))
+		if err != nil {
+			require.Equal(t, fault.Usage, fault.KindOf(err))
+			return
+		}
+		require.NotEmpty(t, q.Path)
+		again, err := json.Marshal(q)
+		require.NoError(t, err)
+		same, err := decodeResolve(bytes.NewReader(again))
+		require.NoError(t, err)
+		require.Equal(t, q, same)
+	})
+}
+
+func FuzzDecodeFailure(f *testing.F) {
+	f.Add([]byte(`{"op":"a","subject":"b","error":"c","kind":"gate","hints":["d"]}`))
+	f.Add([]byte(`{"kind":"what"}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var x failure
+		if decode(bytes.NewReader(raw), maxRequest, false, &x) != nil {
+			return
+		}
+		err := x.fault()
+		require.Equal(t, fault.ExitCode(err), fault.ExitCode(failureOf(err).fault()))
+	})
+}
