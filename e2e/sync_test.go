@@ -37,10 +37,11 @@ type synced struct {
 	local string
 }
 
-// status asks kfdev for the session's status.
-func (s *synced) status(t *testing.T) syncStatus {
+// status asks kfdev for the session's status. Exit code 6 says that something
+// waits for a person.
+func (s *synced) status(t *testing.T, code int) syncStatus {
 	t.Helper()
-	return decode[syncStatus](t, s.bench, 0, "sync", "status", s.name)
+	return decode[syncStatus](t, s.bench, code, "sync", "status", s.name)
 }
 
 // inState waits until the session says that it is in a state.
@@ -49,7 +50,7 @@ func (s *synced) inState(t *testing.T, state string) syncStatus {
 	var last syncStatus
 	eventually(t, time.Minute, "the session "+s.name+" "+state, func() (bool, string) {
 		r := s.bench.try(t, "sync", "status", s.name, "-o", "json")
-		if r.code != 0 || json.Unmarshal([]byte(r.stdout), &last) != nil {
+		if r.code != 0 && r.code != 6 || json.Unmarshal([]byte(r.stdout), &last) != nil {
 			return false, r.stdout + r.stderr
 		}
 		return last.State == state, r.stdout
@@ -81,6 +82,18 @@ func (s *synced) equal(t *testing.T, remote string) {
 		}
 		return len(theirs) == len(lines), fmt.Sprintf("%d files here, %d there", len(lines), len(theirs))
 	})
+}
+
+// TestSync is sync's part of the story alone, on a project that is up already
+// and that KFDEV_E2E_PROJECT names. TestStack has it in its own.
+func TestSync(t *testing.T) {
+	project := os.Getenv("KFDEV_E2E_PROJECT")
+	if project == "" {
+		t.Skip("it is a part of TestStack; KFDEV_E2E_PROJECT names a project that is up")
+	}
+	b := newBench(t)
+	b.name, b.project, b.kubeconfig, b.env = filepath.Base(project), project, os.Getenv("KUBECONFIG"), os.Environ()
+	testSync(t, b)
 }
 
 // testSync is the life of sync sessions while the stack is up.
@@ -181,7 +194,7 @@ func syncFirst(t *testing.T, s *synced) {
 	s.has(t, "/data/tree/naïve ☃ name", "any name")
 	require.NoError(t, os.RemoveAll(filepath.Join(s.local, "__pycache__")))
 	s.equal(t, "/data/tree")
-	require.NotEmpty(t, s.status(t).Pod)
+	require.NotEmpty(t, s.status(t, 0).Pod)
 	require.Contains(t, s.bench.run(t, 0, "sync", "ls"), "tree")
 }
 
@@ -234,9 +247,9 @@ func syncConflict(t *testing.T, s *synced) {
 	s.bench.run(t, 0, "sync", "stop", s.name)
 	write(t, path, "mine\n")
 	s.sh(t, "echo theirs > /data/tree/both.py")
-	s.bench.run(t, 0, "sync", s.name, "-d")
+	s.bench.run(t, 6, "sync", s.name, "-d")
 	s.inState(t, "in sync")
-	conflicts := s.status(t).Conflicts
+	conflicts := s.status(t, 6).Conflicts
 	require.Len(t, conflicts, 1)
 	require.Equal(t, "both.py", conflicts[0].Path)
 	// Nothing is lost, and the rest goes on.
@@ -261,7 +274,7 @@ func syncUndo(t *testing.T, s *synced) {
 		return os.IsNotExist(err), fmt.Sprint(err)
 	})
 	s.inState(t, "in sync")
-	require.Positive(t, s.status(t).Undoable)
+	require.Positive(t, s.status(t, 0).Undoable)
 	s.bench.run(t, 0, "sync", "undo", s.name)
 	here(t, path, content)
 	s.has(t, "/data/tree/d0005/f0005", content)

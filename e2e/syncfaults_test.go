@@ -140,7 +140,7 @@ func syncEmptied(t *testing.T, s *synced) {
 func syncStop(t *testing.T, s *synced) {
 	t.Helper()
 	require.NotEmpty(t, s.bench.run(t, 0, "sync", "logs", s.name))
-	require.Positive(t, s.status(t).ToRemote.Edits)
+	require.Positive(t, s.status(t, 0).ToRemote.Edits)
 	s.bench.run(t, 0, "sync", "stop", s.name)
 	eventually(t, 15*time.Second, "no helper in the pod", func() (bool, string) {
 		out := s.sh(t, `for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline 2>/dev/null | grep 'sync-helper.* serve' | grep -v grep; done; true`)

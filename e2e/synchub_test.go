@@ -219,7 +219,7 @@ func syncHub(t *testing.T, s *synced) {
 	require.NoError(t, h.call(http.MethodPut, "/user/"+hubUser+"/api/contents/src/from-lab.py",
 		map[string]string{"type": "file", "format": "text", "content": "from the lab\n"}, nil))
 	here(t, filepath.Join(one.local, "from-lab.py"), "from the lab\n")
-	require.Empty(t, one.status(t).Conflicts)
+	require.Empty(t, one.status(t, 0).Conflicts)
 	s.bench.run(t, 0, "sync", "stop", one.name)
 }
 
