@@ -3,10 +3,11 @@
 package e2e
 
 import (
-	"net"
 	"os"
+	"path/filepath"
 	"slices"
-	"sync/atomic"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,53 +69,25 @@ func (s samples) at(q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// toll is a way to the API server that counts the bytes on the wire, in both
-// directions, whoever sends them.
-type toll struct {
-	listener net.Listener
-	bytes    atomic.Int64
-}
-
-// newToll stands before an address until the test ends.
-func newToll(t *testing.T, to string) *toll {
+// onTheWire is how many bytes have gone into the node and out of it so far, in
+// packets, whoever sent them: all that goes between this machine and a pod does.
+func (b *bench) onTheWire(t *testing.T) int64 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	way := &toll{listener: l}
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			go way.pass(in, out)
-			go way.pass(out, in)
+	pid := docker(t, "inspect", "--format", "{{.State.Pid}}", b.context()+"-control-plane")
+	for line := range strings.Lines(readAll(t, filepath.Join("/proc", pid, "net/dev"))) {
+		name, numbers, _ := strings.Cut(line, ":")
+		fields := strings.Fields(numbers)
+		if strings.TrimSpace(name) != "eth0" || len(fields) < 9 {
+			continue
 		}
-	}()
-	return way
-}
-
-func (w *toll) pass(from, to net.Conn) {
-	defer to.Close() //nolint:errcheck // the other end finds out
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		w.bytes.Add(int64(n))
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
+		in, err := strconv.ParseInt(fields[0], 10, 64)
+		require.NoError(t, err)
+		out, err := strconv.ParseInt(fields[8], 10, 64)
+		require.NoError(t, err)
+		return in + out
 	}
+	require.Fail(t, "the node has no eth0")
+	return 0
 }
 
 // reads says whether a file has the content, without more than one read.

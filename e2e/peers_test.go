@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // tool keeps a folder here and one in the pod equal.
@@ -162,21 +160,4 @@ func buildMutagen(t *testing.T, into string) {
 		out, err := build.CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
-}
-
-// tolled is the bench with a kubeconfig that leads over a way that counts.
-func (b *bench) tolled(t *testing.T) (*bench, *toll) {
-	t.Helper()
-	config, err := clientcmd.LoadFromFile(b.kubeconfig)
-	require.NoError(t, err)
-	cluster := config.Clusters[config.Contexts[b.context()].Cluster]
-	server, err := url.Parse(cluster.Server)
-	require.NoError(t, err)
-	way := newToll(t, server.Host)
-	cluster.Server = "https://" + way.listener.Addr().String()
-	other := *b
-	other.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	require.NoError(t, clientcmd.WriteToFile(*config, other.kubeconfig))
-	other.env = append(append([]string(nil), b.env...), "KUBECONFIG="+other.kubeconfig)
-	return &other, way
 }

@@ -189,6 +189,7 @@ func benchIdle(t *testing.T, r *rig) {
 			look.close()
 			require.True(t, ok, "the one change did not arrive within a minute")
 			r.figures.add(t, "start on 100,000 files, one of them changed", each.name, fmt.Sprintf("%.2f s to its arrival", when.Sub(began).Seconds()))
+			pause(2 * time.Second)
 			stop()
 		}
 	}

@@ -155,36 +155,29 @@ const bigSize = 256 << 20
 // benchBig changes one byte in a large file.
 func benchBig(t *testing.T, r *rig) {
 	t.Helper()
-	tolled, way := r.bench.tolled(t)
-	over := *r.bed
-	over.bench = tolled
-	tools := []*tool{kfdevTool(&over)}
-	if len(r.tools) > 1 {
-		tools = append(tools, mutagenTool(t, &over, r.kubectl))
-	}
-	for _, each := range tools {
+	for _, each := range r.tools {
 		local, volume, remote := r.pair(t, "big-"+each.name[:3])
 		here, there := filepath.Join(local, "model.bin"), filepath.Join(volume, "model.bin")
 		write(t, here, random(t, bigSize))
-		began := time.Now()
+		sent, began := r.bench.onTheWire(t), time.Now()
 		stop := each.start(t, local, remote)
 		eventually(t, 3*time.Minute, "256 MB", func() (bool, string) {
 			info, err := os.Stat(there)
 			return err == nil && info.Size() == bigSize, fmt.Sprint(err)
 		})
-		r.figures.add(t, "256 MB, the first time", each.name, fmt.Sprintf("%.1f s, %.1f MB on the wire", time.Since(began).Seconds(), float64(way.bytes.Load())/1e6))
+		r.figures.add(t, "256 MB, the first time", each.name, fmt.Sprintf("%.1f s, %.1f MB on the wire", time.Since(began).Seconds(), float64(r.bench.onTheWire(t)-sent)/1e6))
 		pause(5 * time.Second)
 		look := newEye(t, volume)
 		for i := range 3 {
 			at := int64(bigSize/4*i + 12345)
-			before := way.bytes.Load()
+			before := r.bench.onTheWire(t)
 			value := []byte(random(t, 1))
 			began := time.Now()
 			poke(t, here, at, value)
 			when, _, ok := look.until(time.Minute, func() bool { return peek(there, at, value) })
 			require.True(t, ok, "the byte did not arrive within a minute")
 			pause(500 * time.Millisecond)
-			r.figures.add(t, "one byte in 256 MB", each.name, fmt.Sprintf("%.2f s, %.3f MB on the wire", when.Sub(began).Seconds(), float64(way.bytes.Load()-before)/1e6))
+			r.figures.add(t, "one byte in 256 MB", each.name, fmt.Sprintf("%.2f s, %.3f MB on the wire", when.Sub(began).Seconds(), float64(r.bench.onTheWire(t)-before)/1e6))
 		}
 		look.close()
 		require.Equal(t, listing(t, local), listing(t, volume))

@@ -30,7 +30,6 @@ import (
 // one batch.
 func syncBranch(t *testing.T, s *synced) {
 	t.Helper()
-	git(t, s.local, "init", "-q", "-b", "main")
 	git(t, s.local, "add", "-A")
 	git(t, s.local, "commit", "-q", "-m", "one")
 	git(t, s.local, "checkout", "-q", "-b", "other")
