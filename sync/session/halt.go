@@ -31,9 +31,18 @@ func (l *loop) resume() error {
 	if l.halt == nil {
 		return &fault.Error{Op: "resuming the session", Subject: l.config.Name, Kind: fault.Usage, Err: errors.New("it is not halted")}
 	}
-	l.accepted = true
+	if !l.local.ready() || !l.remote.ready() {
+		return &fault.Error{Op: "resuming the session", Subject: l.config.Name, Hint: "wait until the session is connected", Err: errors.New("the two sides are not connected")}
+	}
+	l.accepted = l.halt
 	l.step()
 	return nil
+}
+
+// covers reports whether a person's word for one halt is one for another: not
+// where more is to be deleted by now.
+func covers(accepted, halt *reconcile.Halt) bool {
+	return accepted != nil && halt != nil && accepted.Reason == halt.Reason && accepted.Loser == halt.Loser && halt.Deletes <= accepted.Deletes
 }
 
 // undoable is a batch that a side can bring back.
@@ -85,16 +94,35 @@ func (l *loop) undoOn(ctx context.Context, order []*side, answer chan<- undoAnsw
 		return
 	}
 	if s.ep == nil {
-		answer <- undoAnswer{err: errEnded}
+		answer <- undoAnswer{err: errUndoLost()}
 		return
 	}
-	l.await(s.ep, func(life context.Context, ep Folder) func() {
+	ep, life := s.ep, l.ctx
+	if s == l.remote {
+		life = l.linkCtx
+	}
+	s.undoing++
+	l.work.Go(func() {
 		both, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(life, cancel)()
 		batch, updates, err := ep.Undo(both)
-		return func() { l.undone(ctx, order, batch, updates, err, answer) }
+		l.post(func() {
+			if s.ep != ep {
+				answer <- undoAnswer{err: errUndoLost()}
+				return
+			}
+			s.undoing--
+			l.undone(ctx, order, batch, updates, err, answer)
+		})
 	})
+}
+
+func errUndoLost() error {
+	return &fault.Error{
+		Op: "undoing the last batch", Hint: "look at `kfdev sync status` once the session is connected again, and try again",
+		Err: errors.New("the connection was lost; whether it was undone is not known"),
+	}
 }
 
 func (l *loop) undone(ctx context.Context, order []*side, batch string, updates []endpoint.Update, err error, answer chan<- undoAnswer) {
@@ -112,18 +140,22 @@ func (l *loop) undone(ctx context.Context, order []*side, batch string, updates 
 		l.undos = l.undos[:n-1]
 	}
 	result := Undone{Side: s.name, Batch: batch}
+	fits := s.tree != nil // else it is being looked at, and must be again
 	for _, u := range updates {
 		result.Paths = append(result.Paths, u.Path)
-		if !s.update(u) {
-			l.scan(s)
-			break
+		if fits = fits && s.update(u); fits {
+			l.pending[u.Path] = true
 		}
-		l.pending[u.Path] = true
 		// What was brought back is a change of this side, and no conflict with what
 		// the other side has had from before.
-		if now := l.other(s).tree.Get(u.Path); now.Kind != tree.Absent || u.Entry.Kind == tree.Absent {
-			l.agree([]tree.Change{{Path: u.Path, From: l.base.Tree.Get(u.Path), To: now}})
+		if other := l.other(s); other.tree != nil {
+			if now := other.tree.Get(u.Path); now.Kind != tree.Absent || u.Entry.Kind == tree.Absent {
+				l.agree([]tree.Change{{Path: u.Path, From: l.base.Tree.Get(u.Path), To: now}})
+			}
 		}
+	}
+	if !fits {
+		l.scan(s)
 	}
 	answer <- undoAnswer{undone: result}
 	l.step()

@@ -19,7 +19,8 @@ const (
 	lastRetry     = time.Minute
 	firstConnect  = 100 * time.Millisecond
 	lastConnect   = 15 * time.Second
-	closingBudget = 5 * time.Second // for writing down the last agreements
+	steadyAfter   = 10 * time.Second // a connection that held so long is made again at once
+	closingBudget = 5 * time.Second  // for writing down the last agreements
 )
 
 // loop is a session at work. Its fields belong to the goroutine of run.
@@ -36,6 +37,7 @@ type loop struct {
 
 	local, remote *side
 	link          Link
+	linked        time.Time // since when
 	linkCtx       context.Context
 	dropLink      context.CancelFunc
 	connect       backoff
@@ -53,9 +55,10 @@ type loop struct {
 	merging   map[string]merge
 	holding   map[string]int // paths that forced changes are on their way for
 	halt      *reconcile.Halt
-	accepted  bool // what it was halted for may be done
+	accepted  *reconcile.Halt // which may be done
 	problems  map[string]*problem
 	retry     *time.Timer
+	retryAt   time.Time // when retry is due; zero: it is not
 
 	undos   []undoable
 	batches int
@@ -85,7 +88,7 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	defer cancel()
 	l := &loop{
 		config: s.config, ctx: ctx, events: make(chan func()),
-		local: &side{name: local}, remote: &side{name: remote},
+		local: newSide(local), remote: newSide(remote),
 		base: ancestor.Nothing(), pending: map[string]bool{}, problems: map[string]*problem{},
 		merging: map[string]merge{}, holding: map[string]int{}, prefer: s.config.Prefer,
 		saver: saver{due: stopped()}, retry: stopped(), tick: time.NewTicker(tickEvery), since: time.Now(),
@@ -173,9 +176,6 @@ func (l *loop) close() error {
 
 // dial makes the connection.
 func (l *loop) dial() {
-	if l.rules == nil {
-		return
-	}
 	rules := l.rules.Bytes()
 	l.work.Go(func() {
 		link, err := l.config.Connect(l.ctx, rules, func(text string) {
@@ -185,7 +185,7 @@ func (l *loop) dial() {
 			_ = link.Close() // nobody wants it any more
 			return
 		}
-		l.post(func() { l.connected(link, err) })
+		l.post(func() { l.connected(link, rules, err) })
 	})
 }
 
@@ -197,7 +197,7 @@ func (l *loop) says(text string) {
 	}
 }
 
-func (l *loop) connected(link Link, err error) {
+func (l *loop) connected(link Link, rules []byte, err error) {
 	switch {
 	case err != nil && isFinal(err):
 		l.fail(err)
@@ -207,7 +207,7 @@ func (l *loop) connected(link Link, err error) {
 		l.later(l.connect.next(), l.dial)
 		return
 	}
-	l.link, l.waiting = link, ""
+	l.link, l.linked, l.waiting = link, time.Now(), ""
 	l.linkCtx, l.dropLink = context.WithCancel(l.ctx)
 	l.remote.ep = link
 	l.work.Go(func() {
@@ -225,6 +225,22 @@ func (l *loop) connected(link Link, err error) {
 		l.event(Event{Kind: NoteEvent, Text: note})
 	}
 	l.setState(Scanning)
+	if now := l.rules.Bytes(); string(now) != string(rules) {
+		l.await(link, func(ctx context.Context, ep Folder) func() { // they changed while the pod was waited for
+			err := ep.SetRules(ctx, now)
+			return func() { l.ruled(err) }
+		})
+		return
+	}
+	l.scan(l.remote)
+}
+
+// ruled looks at the pod's folder, once it has the rules of now.
+func (l *loop) ruled(err error) {
+	if err != nil {
+		l.drop(err)
+		return
+	}
 	l.scan(l.remote)
 }
 
@@ -256,6 +272,10 @@ func (l *loop) drop(err error) {
 	}
 	l.remote.reset()
 	l.remote.ep, l.remote.sending, l.remote.changed = nil, nil, false
+	l.remote.looking, l.remote.lookAgain, l.remote.undoing = false, false, 0
+	if time.Since(l.linked) >= steadyAfter {
+		l.connect.reset()
+	}
 	l.release(l.remote)
 	l.undos = dropUndos(l.undos, remote)
 	l.all = true
@@ -273,7 +293,12 @@ func (l *loop) drop(err error) {
 
 // scanned takes the tree of a side.
 func (l *loop) scanned(s *side, t *tree.Tree, err error) {
-	if err != nil {
+	s.looking = false
+	switch {
+	case err == nil && s.lookAgain:
+		l.scan(s)
+		return
+	case err != nil:
 		if s == l.remote && !isFinal(err) {
 			l.says("trying again: " + err.Error())
 			l.drop(err)
@@ -286,9 +311,6 @@ func (l *loop) scanned(s *side, t *tree.Tree, err error) {
 	l.prune(s.tree)
 	l.watch(s)
 	l.all = true
-	if s == l.remote {
-		l.connect.reset()
-	}
 	if !l.local.ready() || !l.remote.ready() {
 		return
 	}
@@ -309,47 +331,3 @@ func (l *loop) prune(t *tree.Tree) {
 		t.Delete(path)
 	}
 }
-
-// ground finds the ancestor of the two folders.
-func (l *loop) ground() {
-	info := l.remote.ep.Info()
-	p := ancestor.Pair{Local: l.local.ep.Info().Identity, Remote: info.Identity, Place: l.link.Place()}
-	before, was, had := l.pair, l.base, l.known
-	if !had {
-		before, was, had = l.saver.store.Last()
-	}
-	same := had && before.Local == p.Local
-	switch {
-	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
-		l.base = was
-	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):
-		l.base = was // the root was not there, or is not any more
-	default:
-		t, known := l.saver.store.Load(p)
-		switch {
-		case known && p.Remote != "":
-			l.base = t
-		case same && (p.Remote == "" || info.Fresh):
-			l.base = &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
-		default:
-			l.base = ancestor.Nothing()
-		}
-	}
-	l.saver.settle(l.base, l.remote.tree)
-	l.prune(l.base.Tree)
-	l.pair, l.known = p, true
-	l.saver.begin()
-}
-
-// backoff is how long to wait before the next try.
-type backoff struct {
-	first, last, delay time.Duration
-}
-
-func (b *backoff) next() time.Duration {
-	d := b.delay
-	b.delay = min(max(2*b.delay, b.first), b.last)
-	return d
-}
-
-func (b *backoff) reset() { b.delay = 0 }

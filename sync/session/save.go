@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
+	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session/ancestor"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -135,6 +136,37 @@ func (l *loop) saveLast(ctx context.Context) error {
 		return s.store.Begin(l.pair, l.base)
 	}
 	return s.store.Add(s.changes)
+}
+
+// ground finds the ancestor of the two folders.
+func (l *loop) ground() {
+	info := l.remote.ep.Info()
+	p := ancestor.Pair{Local: l.local.ep.Info().Identity, Remote: info.Identity, Place: l.link.Place()}
+	before, was, had := l.pair, l.base, l.known
+	if !had {
+		before, was, had = l.saver.store.Last()
+	}
+	same := had && before.Local == p.Local
+	switch {
+	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
+		l.base = was
+	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):
+		l.base = was // the root was not there, or is not any more
+	default:
+		t, known := l.saver.store.Load(p)
+		switch {
+		case known && p.Remote != "":
+			l.base = t
+		case same && (p.Remote == "" || info.Fresh):
+			l.base = &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
+		default:
+			l.base = ancestor.Nothing()
+		}
+	}
+	l.saver.settle(l.base, l.remote.tree)
+	l.prune(l.base.Tree)
+	l.pair, l.known = p, true
+	l.saver.begin()
 }
 
 // mergeable is true for files whose two versions can become one.

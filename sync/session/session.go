@@ -97,6 +97,7 @@ type Session struct {
 	asks   chan ask // of other goroutines, done by the loop
 	began  time.Time
 	done   chan struct{} // closed when Run has returned
+	usage  usage
 }
 
 // New returns a session, to be run once.
@@ -127,10 +128,14 @@ const (
 // Status returns what is known now.
 func (s *Session) Status(ctx context.Context) (Status, error) {
 	var status Status
+	var link Link
 	err := s.ask(ctx, func(l *loop) error {
-		status = l.status()
+		status, link = l.status(), l.link
 		return nil
 	})
+	if err == nil && link != nil {
+		status.Helper = s.usage.of(ctx, link)
+	}
 	return status, err
 }
 

@@ -42,12 +42,6 @@ func (l *loop) told(to *side, going *sending, b Batch, at time.Time) {
 	l.event(Event{Kind: BatchEvent, Batch: &b})
 	if to == l.remote {
 		l.onChange()
-	} else {
-		for _, path := range b.Paths {
-			if l.config.IsRuleFile(path) {
-				l.reloadRules()
-			}
-		}
 	}
 }
 
@@ -167,7 +161,6 @@ func (l *loop) reloadRules() {
 		return
 	}
 	l.reloading = true
-	here, there := l.local.ep, l.remote.ep
 	l.work.Go(func() {
 		rules, err := l.config.Rules()
 		l.post(func() {
@@ -176,23 +169,34 @@ func (l *loop) reloadRules() {
 				return
 			}
 			l.rules = rules
-			l.work.Go(func() {
-				// The one in the pod first: what it knows no more is not news here.
-				if there != nil {
-					err = there.SetRules(l.ctx, rules.Bytes())
-				}
-				if err == nil {
-					err = here.SetRules(l.ctx, rules.Bytes())
-				}
-				l.post(func() { l.reloaded(err) })
-			})
+			l.giveRules(rules.Bytes())
+		})
+	})
+}
+
+// giveRules has both sides keep to new rules. Whoever connects later has them
+// from the beginning.
+func (l *loop) giveRules(rules []byte) {
+	here, there, life := l.local.ep, l.link, l.linkCtx
+	l.work.Go(func() {
+		// The one in the pod first: what it knows no more is not news here.
+		var lost error
+		if there != nil {
+			lost = there.SetRules(life, rules)
+		}
+		err := here.SetRules(l.ctx, rules)
+		l.post(func() {
+			if lost != nil && l.link == there {
+				l.drop(lost) // the next connection begins with them
+			}
+			l.reloaded(err)
 		})
 	})
 }
 
 func (l *loop) reloaded(err error) {
 	l.reloading = false
-	if err != nil && l.ctx.Err() == nil && l.link != nil && l.link.Err() == nil {
+	if err != nil {
 		l.event(Event{Kind: NoteEvent, Text: "the ignore rules were not read again: " + err.Error()})
 	}
 	if l.stale {

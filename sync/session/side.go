@@ -32,6 +32,11 @@ type side struct {
 	seen  map[string]uint64
 	heard uint64 // the highest number of Next
 
+	looking   bool    // all of it is being looked at
+	lookAgain bool    // and must be once more, or once what is on its way is through
+	tries     backoff // of looking after a failure
+	undoing   int     // undos that are on their way
+
 	sending *sending           // what is on its way to this side; nil: nothing
 	forced  []forced           // what is to be sent whatever reconcile says
 	memory  map[string]content // of files whose content came along, by path
@@ -39,6 +44,10 @@ type side struct {
 	first   time.Time          // when the first change was heard of that is to be sent away from here
 	changed bool               // something was applied that is not yet durable
 	latency samples            // of what was sent to this side
+}
+
+func newSide(name string) *side {
+	return &side{name: name, tries: backoff{first: firstConnect, last: lastConnect}}
 }
 
 // content is a file's content that is at hand.
@@ -80,7 +89,7 @@ func (s *side) saw(path string, seq uint64) {
 
 // settle forgets numbers that nothing can be older than.
 func (s *side) settle() {
-	if s.sending != nil || len(s.seen) < 1024 {
+	if s.sending != nil || s.undoing > 0 || len(s.seen) < 1024 {
 		return
 	}
 	for path, seq := range s.seen {
@@ -121,12 +130,28 @@ func (s *side) update(u endpoint.Update) bool {
 	return s.tree.Put(u.Path, u.Entry) == nil
 }
 
-// scan looks at all of a side and has the loop know.
+// scan looks at all of a side and has the loop know. One look at a time, and
+// none beside an Apply: which of the two is the older could not be told.
 func (l *loop) scan(s *side) {
 	s.reset()
+	if s.looking || s.sending != nil {
+		s.lookAgain = true
+		return
+	}
+	s.looking, s.lookAgain = true, false
 	l.await(s.ep, func(ctx context.Context, ep Folder) func() {
 		t, err := ep.Scan(ctx)
 		return func() { l.scanned(s, t, err) }
+	})
+}
+
+// scanLater is scan after a failure.
+func (l *loop) scanLater(s *side) {
+	s.reset()
+	l.later(s.tries.next(), func() {
+		if s.ep != nil && s.tree == nil && !s.looking {
+			l.scan(s)
+		}
 	})
 }
 
@@ -156,8 +181,9 @@ func (l *loop) watch(s *side) {
 	}
 	ctx, cancel := context.WithCancel(base)
 	s.end = cancel
+	// Only reset and the connection's end cancel it: were it canceled at the end of
+	// this, the loop would take what Next said last for something of the past.
 	l.work.Go(func() {
-		defer cancel()
 		for ctx.Err() == nil {
 			updates, err := ep.Next(ctx)
 			heard := time.Now()

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kfdev/kfdev/sync/reconcile"
@@ -158,6 +160,37 @@ type Batch struct {
 	Latency time.Duration `json:"latency"`          // see Latency
 	Paths   []string      `json:"paths"`            // the first few
 	Merged  int           `json:"merged,omitempty"` // notebooks whose two versions became one
+}
+
+// usage is what the helper costs. It is asked for it by those who want to know,
+// and not more often than usageEvery: it shall not be what it costs.
+type usage struct {
+	mu   sync.Mutex
+	link Link
+	at   time.Time
+	last *wire.Usage
+}
+
+const (
+	usageEvery  = time.Second
+	usageWithin = time.Second
+)
+
+// of returns what the helper of a connection costs; nil where it does not say.
+func (u *usage) of(ctx context.Context, link Link) *wire.Usage {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.link == link && time.Since(u.at) < usageEvery {
+		return u.last
+	}
+	ctx, cancel := context.WithTimeout(ctx, usageWithin)
+	defer cancel()
+	u.link, u.last = link, nil
+	if now, err := link.Usage(ctx); err == nil {
+		u.last = &now
+	}
+	u.at = time.Now()
+	return u.last
 }
 
 // describe says what is at a path, in words.

@@ -74,15 +74,17 @@ func (l *loop) reconcile(look []string, whole bool) {
 // act does what a result for some paths says, nil for all, or halts.
 func (l *loop) act(res reconcile.Result, look []string, limits reconcile.Limits) {
 	whole := look == nil
-	if halt := reconcile.Guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits); halt != nil && !l.accepted {
+	halt := reconcile.Guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits)
+	may := covers(l.accepted, halt)
+	l.accepted = nil
+	if halt != nil && !may {
 		l.stop(halt)
 		return
 	}
-	if l.halt != nil {
+	if l.halt != nil && whole {
 		l.halt = nil
 		l.event(Event{Kind: SettledEvent, Text: "what the session was halted for is over"})
 	}
-	l.accepted = false
 	if whole {
 		l.prefer, l.all = reconcile.NoPreference, false
 		clear(l.pending)
@@ -175,17 +177,14 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 			return // its end is on its way here
 		}
 		l.event(Event{Kind: NoteEvent, Text: "looking at the " + to.name + " folder again: " + err.Error()})
-		l.later(l.connect.next(), func() {
-			if to.ep != nil {
-				l.scan(to)
-			}
-		})
+		l.scanLater(to)
 		return
 	}
+	to.tries.reset()
 	b := Batch{To: to.name}
 	var agreed []tree.Change
 	undo := ""
-	done := map[string]bool{}
+	done, rules := map[string]bool{}, false
 	for i, c := range changes {
 		o := outcomes[i]
 		if o.Batch != "" {
@@ -195,25 +194,30 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 			done[c.Path] = true
 			b.add(c)
 			l.solved(c.Path)
-			if !to.news(c.Path, o.Seq) {
-				l.pending[c.Path] = true // it is something else again
-				continue
-			}
+			rules = rules || to == l.local && l.config.IsRuleFile(c.Path)
+		}
+		if o.Done && o.Now == c.To && l.holding[c.Path] == 0 {
+			// Both sides held this, if only for a moment: what the side is by now is a
+			// change of its own.
+			agreed = append(agreed, tree.Change{Path: c.Path, From: l.base.Tree.Get(c.Path), To: c.To})
+			l.pending[c.Path] = true // either side may be something else
+		}
+		switch {
+		case to.tree == nil: // the look that is to come says more
+		case !o.Done:
+			l.refused(to, c, o)
+		case !to.news(c.Path, o.Seq):
+			l.pending[c.Path] = true
+		default:
 			to.saw(c.Path, o.Seq)
 			if to.tree.Put(c.Path, o.Now) != nil {
 				l.all = true
 			}
-			switch {
-			case o.Now != c.To: // a file system without execute bits, say
+			if o.Now != c.To { // a file system without execute bits, say
 				o.Err = errors.New("it arrived, but not as it is: " + describe(o.Now))
 				l.refused(to, c, o)
-			case l.holding[c.Path] == 0:
-				agreed = append(agreed, tree.Change{Path: c.Path, From: l.base.Tree.Get(c.Path), To: c.To})
-				l.pending[c.Path] = true // the other side may be something else by now
 			}
-			continue
 		}
-		l.refused(to, c, o)
 	}
 	l.agree(agreed)
 	if undo != "" {
@@ -221,6 +225,12 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 	}
 	l.finish(going, done)
 	l.told(to, going, b, at)
+	if rules {
+		l.reloadRules() // Next does not say what Apply did
+	}
+	if to.lookAgain {
+		l.scan(to)
+	}
 	to.settle()
 	l.step()
 }
@@ -274,24 +284,27 @@ func (l *loop) refused(to *side, c tree.Change, o endpoint.Outcome) {
 	}
 	p.tries++
 	p.due = time.Now().Add(wait)
-	l.retry.Reset(wait)
+	l.retryBy(p.due)
+}
+
+// retryBy has again called at that time, or earlier.
+func (l *loop) retryBy(at time.Time) {
+	if l.retryAt.IsZero() || at.Before(l.retryAt) {
+		l.retryAt = at
+		l.retry.Reset(time.Until(at))
+	}
 }
 
 // again has what was refused tried again.
 func (l *loop) again() {
 	now := time.Now()
-	var next time.Time
+	l.retryAt = time.Time{}
 	for path, p := range l.problems {
-		switch {
-		case !p.due.After(now):
+		if !p.due.After(now) {
 			l.pending[path] = true
-			p.due = now.Add(lastRetry)
-		case next.IsZero() || p.due.Before(next):
-			next = p.due
+			p.due = now.Add(lastRetry) // where nothing comes of it
 		}
-	}
-	if !next.IsZero() {
-		l.retry.Reset(time.Until(next))
+		l.retryBy(p.due)
 	}
 	l.step()
 }
