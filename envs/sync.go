@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -164,6 +165,10 @@ func (s *Sync) run(ctx context.Context, connect connector, w SyncWatcher) (err e
 	if w.Running != nil {
 		w.Running(running)
 	}
+	var counting sync.WaitGroup
+	counting.Go(func() { s.warnOfSize(ctx) })
+	defer counting.Wait()
+	defer stop()
 	return running.Run(ctx)
 }
 
