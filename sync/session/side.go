@@ -35,6 +35,7 @@ type side struct {
 	looking   bool    // all of it is being looked at
 	lookAgain bool    // and must be once more, or once what is on its way is through
 	tries     backoff // of looking after a failure
+	failed    time.Time
 	undoing   int     // undos that are on their way
 
 	sending *sending           // what is on its way to this side; nil: nothing
@@ -148,6 +149,10 @@ func (l *loop) scan(s *side) {
 // scanLater is scan after a failure.
 func (l *loop) scanLater(s *side) {
 	s.reset()
+	if time.Since(s.failed) >= steadyAfter {
+		s.tries.reset()
+	}
+	s.failed = time.Now()
 	l.later(s.tries.next(), func() {
 		if s.ep != nil && s.tree == nil && !s.looking {
 			l.scan(s)

@@ -180,7 +180,6 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 		l.scanLater(to)
 		return
 	}
-	to.tries.reset()
 	b := Batch{To: to.name}
 	var agreed []tree.Change
 	undo := ""
