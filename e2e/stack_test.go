@@ -65,6 +65,7 @@ func TestStack(t *testing.T) {
 		{"a second up changes nothing", testSecondUp},
 		{"two at once", testTwoAtOnce},
 		{"verify", testVerify},
+		{"sync", testSync},
 		{"what is not in the lock is named", testForeign},
 		{"down and up keep everything", testDownUp},
 		{"a kill while a component is applied", testKillWhileApplying},

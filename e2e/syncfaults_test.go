@@ -83,7 +83,7 @@ func (s *synced) helper(t *testing.T) string {
 	t.Helper()
 	var pid string
 	eventually(t, 30*time.Second, "a helper in the pod", func() (bool, string) {
-		pid = s.sh(t, `for p in /proc/[0-9]*; do case "$(tr '\0' ' ' < $p/cmdline 2>/dev/null)" in *sync-helper*serve*) echo "${p#/proc/}";; esac; done | head -n 1`)
+		pid = s.sh(t, `for p in /proc/[0-9]*; do case "$(readlink $p/exe)" in *sync-helper*) echo "${p#/proc/}";; esac; done | head -n 1`)
 		return pid != "", "none"
 	})
 	return pid
@@ -121,15 +121,23 @@ func syncEmptied(t *testing.T, s *synced) {
 	t.Helper()
 	count := s.sh(t, "find /data/tree -type f | wc -l")
 	aside := s.local + "-aside"
-	require.NoError(t, os.Rename(s.local, aside))
-	require.NoError(t, os.Mkdir(s.local, 0o755))
+	require.NoError(t, os.Mkdir(aside, 0o755))
+	move := func(from, to string) {
+		entries, err := os.ReadDir(from)
+		require.NoError(t, err)
+		for _, e := range entries {
+			if e.Name() != ".kfdev-sync" {
+				require.NoError(t, os.Rename(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())))
+			}
+		}
+	}
+	move(s.local, aside)
 	halted := s.inState(t, "halted")
 	require.NotNil(t, halted.Halt)
 	require.NotEmpty(t, halted.Halt.Hint)
 	require.Equal(t, count, s.sh(t, "find /data/tree -type f | wc -l"), "nothing was removed")
-	require.NoError(t, os.Remove(s.local))
-	require.NoError(t, os.Rename(aside, s.local))
-	s.bench.try(t, "sync", "resume", s.name) // where it has not seen by itself that all is back
+	move(aside, s.local)
+	require.NoError(t, os.Remove(aside))
 	s.inState(t, "in sync")
 	require.Equal(t, count, s.sh(t, "find /data/tree -type f | wc -l"))
 	s.equal(t, "/data/tree")
@@ -142,7 +150,7 @@ func syncStop(t *testing.T, s *synced) {
 	require.Positive(t, s.status(t, 0).ToRemote.Edits)
 	s.bench.run(t, 0, "sync", "stop", s.name)
 	eventually(t, 15*time.Second, "no helper in the pod", func() (bool, string) {
-		out := s.sh(t, `for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline 2>/dev/null | grep 'sync-helper.* serve' | grep -v grep; done; true`)
+		out := s.sh(t, `for p in /proc/[0-9]*; do case "$(readlink $p/exe)" in *sync-helper*) echo $p;; esac; done`)
 		return out == "", out
 	})
 	require.NotZero(t, s.bench.try(t, "sync", "status", s.name, "-o", "json").code)
