@@ -210,6 +210,7 @@ func (l *loop) connected(link Link, rules []byte, err error) {
 	l.link, l.linked, l.waiting = link, time.Now(), ""
 	l.linkCtx, l.dropLink = context.WithCancel(l.ctx)
 	l.remote.ep = link
+	life := l.linkCtx
 	l.work.Go(func() {
 		select {
 		case <-link.Done():
@@ -218,7 +219,7 @@ func (l *loop) connected(link Link, rules []byte, err error) {
 					l.drop(link.Err())
 				}
 			})
-		case <-l.linkCtx.Done():
+		case <-life.Done():
 		}
 	})
 	for _, note := range link.Notes() {

@@ -36,7 +36,7 @@ type side struct {
 	lookAgain bool    // and must be once more, or once what is on its way is through
 	tries     backoff // of looking after a failure
 	failed    time.Time
-	undoing   int     // undos that are on their way
+	undoing   int // undos that are on their way
 
 	sending *sending           // what is on its way to this side; nil: nothing
 	forced  []forced           // what is to be sent whatever reconcile says

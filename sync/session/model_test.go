@@ -1,0 +1,528 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kfdev/kfdev/sync/endpoint"
+	"github.com/kfdev/kfdev/sync/endpoint/endpointtest"
+	"github.com/kfdev/kfdev/sync/session"
+	"github.com/kfdev/kfdev/sync/tree"
+	"github.com/kfdev/kfdev/sync/wire"
+	"github.com/kfdev/kfdev/sync/wire/record"
+)
+
+// disk is a folder in memory that outlives its sessions and connections, and
+// whose Apply may end without a word.
+type disk struct {
+	*endpointtest.Memory
+	identity string
+
+	mu    sync.Mutex
+	opens int
+	fails []bool // what the next Applies come to: true: done, and it is not told; false: not done
+}
+
+func (d *disk) Close() error { return nil }
+
+func (d *disk) Info() endpoint.Info {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return endpoint.Info{Root: "/" + d.identity, Identity: d.identity, Fresh: d.opens == 1}
+}
+
+func (d *disk) Apply(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) ([]endpoint.Outcome, error) {
+	d.mu.Lock()
+	fail, done := len(d.fails) > 0, false
+	if fail {
+		done, d.fails = d.fails[0], d.fails[1:]
+	}
+	d.mu.Unlock()
+	if fail && !done {
+		return nil, errors.New("the disk failed")
+	}
+	outcomes, err := d.Memory.Apply(ctx, changes, from)
+	if fail {
+		return nil, errors.Join(err, errors.New("the disk failed behind it"))
+	}
+	return outcomes, err
+}
+
+// modelLink is a connection to a disk, which breaks after some steps: between
+// calls, in the middle of a file's content, or when something was done and
+// nobody has heard of it.
+type modelLink struct {
+	*disk
+	place string
+	calls sync.WaitGroup
+
+	mu   sync.Mutex
+	done chan struct{}
+	left int // steps; below 0: it does not break
+}
+
+var errCut = errors.New("the connection broke")
+
+func (l *modelLink) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = 0
+	select {
+	case <-l.done:
+	default:
+		close(l.done)
+	}
+}
+
+// step is something that goes over the connection.
+func (l *modelLink) step() error {
+	l.mu.Lock()
+	left := l.left
+	if l.left > 0 {
+		l.left--
+	}
+	l.mu.Unlock()
+	if left == 0 {
+		l.lose()
+		return errCut
+	}
+	return nil
+}
+
+// call does something over there.
+func (l *modelLink) call(ctx context.Context, do func(ctx context.Context) error) error {
+	l.mu.Lock()
+	if l.Err() != nil {
+		l.mu.Unlock()
+		return errCut
+	}
+	l.calls.Add(1) // and none after lose
+	l.mu.Unlock()
+	defer l.calls.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-l.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := l.step(); err != nil {
+		return err
+	}
+	if err := do(ctx); err != nil {
+		return errors.Join(l.step(), err)
+	}
+	return l.step()
+}
+
+func (l *modelLink) Scan(ctx context.Context) (t *tree.Tree, err error) {
+	err = l.call(ctx, func(ctx context.Context) error { t, err = l.disk.Scan(ctx); return err })
+	return t, err
+}
+
+func (l *modelLink) Next(ctx context.Context) (u []endpoint.Update, err error) {
+	err = l.call(ctx, func(ctx context.Context) error { u, err = l.disk.Next(ctx); return err })
+	return u, err
+}
+
+func (l *modelLink) Apply(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) (o []endpoint.Outcome, err error) {
+	err = l.call(ctx, func(ctx context.Context) error {
+		o, err = l.disk.Apply(ctx, changes, stepping{from, l})
+		return err
+	})
+	return o, err
+}
+
+func (l *modelLink) Undo(ctx context.Context) (batch string, u []endpoint.Update, err error) {
+	err = l.call(ctx, func(ctx context.Context) error { batch, u, err = l.disk.Undo(ctx); return err })
+	return batch, u, err
+}
+
+func (l *modelLink) Sync(ctx context.Context) error { return l.call(ctx, l.disk.Sync) }
+
+func (l *modelLink) Fetch(ctx context.Context, wants []endpoint.Want, put func(int, endpoint.Piece) error) error {
+	return l.call(ctx, func(ctx context.Context) error { return stepping{l.disk, l}.Fetch(ctx, wants, put) })
+}
+
+// stepping gives content in steps.
+type stepping struct {
+	from endpoint.Fetcher
+	link *modelLink
+}
+
+func (s stepping) Fetch(ctx context.Context, wants []endpoint.Want, put func(int, endpoint.Piece) error) error {
+	return s.from.Fetch(ctx, wants, func(i int, p endpoint.Piece) error {
+		if err := s.link.step(); err != nil {
+			return err
+		}
+		if n := len(p.Data) / 2; n > 0 {
+			if err := put(i, endpoint.Piece{Data: p.Data[:n]}); err != nil {
+				return err
+			}
+			p.Data = p.Data[n:]
+			if err := s.link.step(); err != nil {
+				return err
+			}
+		}
+		return put(i, p)
+	})
+}
+
+func (l *modelLink) Close() error          { l.lose(); return nil }
+func (l *modelLink) Pod() string           { return "pod " + l.place }
+func (l *modelLink) Place() string         { return l.place }
+func (l *modelLink) Notes() []string       { return nil }
+func (l *modelLink) Done() <-chan struct{} { return l.done }
+
+func (l *modelLink) Err() error {
+	select {
+	case <-l.done:
+		return errCut
+	default:
+		return nil
+	}
+}
+
+func (l *modelLink) Run(context.Context, []string, string, io.Writer, io.Writer) (int, error) {
+	return 0, errors.New("nothing runs here")
+}
+func (l *modelLink) Traffic() record.Traffic                   { return record.Traffic{} }
+func (l *modelLink) Usage(context.Context) (wire.Usage, error) { return wire.Usage{}, nil }
+
+// nothing is the rules of who ignores nothing.
+type nothing struct{}
+
+func (nothing) Ignored(string, bool) bool { return false }
+func (nothing) Bytes() []byte             { return nil }
+func (nothing) Notes() []string           { return nil }
+
+// wish is content that is to be at a path in the end: what was done there last.
+type wish struct {
+	side    string
+	content string
+}
+
+// model is a history over two folders in memory, in time that is not real.
+type model struct {
+	t             *testing.T
+	rand          *rand.Rand
+	local, remote *disk
+	state         string
+	n, pods       int
+	log           []string
+	wishes        map[string]wish
+
+	session *session.Session
+	end     func()
+
+	mu   sync.Mutex
+	link *modelLink
+	cut  int
+}
+
+func newDisk(identity string) *disk {
+	return &disk{Memory: endpointtest.NewMemory(), identity: identity}
+}
+
+// connect makes a connection that breaks after some steps.
+func (m *model) connect(context.Context, []byte, func(string)) (session.Link, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if before := m.link; before != nil {
+		before.lose()
+		before.calls.Wait() // as the helper lets go of a folder before another one has it
+	}
+	m.remote.mu.Lock()
+	m.remote.opens++
+	m.remote.mu.Unlock()
+	m.link = &modelLink{disk: m.remote, place: fmt.Sprint(m.pods), done: make(chan struct{}), left: -1}
+	if m.cut > 0 {
+		m.link.left, m.cut = m.cut, 0
+	}
+	return m.link, nil
+}
+
+func (m *model) start() {
+	m.session = session.New(session.Config{
+		Name: "model", State: m.state, Connect: m.connect,
+		Rules: func() (session.Rules, error) { return nothing{}, nil },
+		Open:  func(context.Context, session.Rules) (session.Folder, error) { return m.local, nil },
+		Events: func(e session.Event) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.log = append(m.log, fmt.Sprintf("    %s %s %s %+v %+v", e.Kind, e.State, e.Text, e.Batch, e.Conflict))
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.session.Run(ctx) }()
+	m.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			m.t.Errorf("the session ended: %v", err)
+		}
+	})
+}
+
+func (m *model) say(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, fmt.Sprintf(format, args...))
+}
+
+// touch forgets what was wished for at a path, above it and below it.
+func (m *model) touch(path string) {
+	for p := range m.wishes {
+		if p == path || strings.HasPrefix(p, path+"/") || strings.HasPrefix(path, p+"/") {
+			delete(m.wishes, p)
+		}
+	}
+}
+
+func (m *model) path() string { return places[m.rand.IntN(len(places))] }
+
+func (m *model) side() (string, *disk) {
+	if m.rand.IntN(2) == 0 {
+		return "local", m.local
+	}
+	return "remote", m.remote
+}
+
+// person changes something on one side.
+func (m *model) person() {
+	name, d := m.side()
+	path := m.path()
+	m.touch(path)
+	switch m.rand.IntN(5) {
+	case 0:
+		if i := strings.LastIndexByte(path, '/'); i > 0 && m.rand.IntN(3) == 0 {
+			path = path[:i]
+			m.touch(path)
+		}
+		m.say("%s: remove %s", name, path)
+		d.Remove(m.t, path)
+	case 1:
+		other := m.path()
+		if n := d.Look(m.t).Get(other); n.Kind != tree.File || other == path {
+			return
+		}
+		content := d.Read(m.t, other)
+		m.touch(other)
+		m.say("%s: rename %s to %s", name, other, path)
+		d.Remove(m.t, other)
+		d.Write(m.t, path, content, false)
+		m.wishes[path] = wish{name, string(content)}
+	default:
+		m.n++
+		content := fmt.Sprintf("%d%s", m.n, strings.Repeat("x", m.rand.IntN(3)*30_000))
+		m.say("%s: write %s %s", name, path, content[:min(4, len(content))])
+		d.Write(m.t, path, []byte(content), m.rand.IntN(4) == 0)
+		m.wishes[path] = wish{name, content}
+	}
+}
+
+// trouble is what befalls the session.
+func (m *model) trouble() {
+	switch m.rand.IntN(8) {
+	case 0:
+		m.say("the connection breaks")
+		m.breaks(0)
+	case 1, 2:
+		n := 1 + m.rand.IntN(30)
+		m.say("the connection breaks, and the next one after %d steps", n)
+		m.breaks(n)
+	case 3:
+		name, d := m.side()
+		m.say("%s: changes are missed", name)
+		d.Lose()
+	case 4:
+		name, d := m.side()
+		done := m.rand.IntN(2) == 0
+		m.say("%s: the next batch fails, done: %v", name, done)
+		d.mu.Lock()
+		d.fails = append(d.fails, done)
+		d.mu.Unlock()
+	case 5:
+		m.restart()
+	case 6:
+		m.replace()
+	case 7:
+		m.decide()
+	}
+}
+
+func (m *model) breaks(next int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cut = next
+	if m.link != nil {
+		m.link.lose()
+	}
+}
+
+// restart ends the session and begins it anew, at times with what was on its disk
+// earlier: as where it was killed.
+func (m *model) restart() {
+	kill := m.rand.IntN(2) == 0
+	m.say("kfdev ends, killed: %v", kill)
+	saved := m.t.TempDir()
+	require.NoError(m.t, os.CopyFS(filepath.Join(saved, "state"), os.DirFS(m.state)))
+	m.pass(m.rand.IntN(2000))
+	m.end()
+	if kill {
+		m.state = filepath.Join(saved, "state")
+	}
+	for range m.rand.IntN(3) {
+		m.person()
+	}
+	m.start()
+}
+
+// replace has another pod take the place of the one.
+func (m *model) replace() {
+	m.say("the pod is replaced")
+	for p, w := range m.wishes {
+		if w.side == "remote" {
+			delete(m.wishes, p)
+		}
+	}
+	m.mu.Lock()
+	m.pods++
+	m.remote = newDisk(fmt.Sprint("pod ", m.pods))
+	if m.rand.IntN(2) == 0 {
+		m.remote.Write(m.t, "image", []byte("of the image"), false)
+	}
+	m.mu.Unlock()
+	m.breaks(0)
+	m.pass(20_000) // what is there before the first look counts as the image's
+}
+
+// decide is a person's word: for a conflict, or for an undo.
+func (m *model) decide() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	st, err := m.session.Status(ctx)
+	require.NoError(m.t, err)
+	if len(st.Conflicts) == 0 {
+		undone, err := m.session.Undo(ctx)
+		m.say("undo: %v %v", undone, err)
+		clear(m.wishes) // it brings back what was there before
+		return
+	}
+	c := st.Conflicts[m.rand.IntN(len(st.Conflicts))].Path
+	keep := []session.Keep{session.KeepLocal, session.KeepRemote, session.KeepBoth}[m.rand.IntN(3)]
+	m.say("resolve %s: %s: %v", c, keep, m.session.Resolve(ctx, c, keep))
+	m.touch(c)
+}
+
+// pass lets some time pass, milliseconds.
+func (m *model) pass(n int) { <-time.After(time.Duration(n) * time.Millisecond) }
+
+// equal is true where the two sides hold the same but for the conflicts.
+func (m *model) differ(st session.Status) []string {
+	var paths []string
+	one, two := m.local.Look(m.t), m.remote.Look(m.t)
+	visit := func(path string, _ tree.Entry) error {
+		if one.Get(path) == two.Get(path) {
+			return nil
+		}
+		for _, c := range st.Conflicts {
+			if path == c.Path || strings.HasPrefix(path, c.Path+"/") {
+				return nil
+			}
+		}
+		paths = append(paths, path)
+		return nil
+	}
+	_, _ = one.Walk(visit), two.Walk(visit) // visit never fails
+	return paths
+}
+
+func (m *model) run() {
+	for range 2 + m.rand.IntN(12) {
+		if m.rand.IntN(3) == 0 {
+			m.trouble()
+		} else {
+			m.person()
+		}
+		if m.rand.IntN(2) == 0 {
+			m.pass(m.rand.IntN(1500))
+		}
+	}
+	m.say("now there is quiet")
+	m.pass(120_000)
+	st, err := m.session.Status(context.Background())
+	require.NoError(m.t, err)
+	for n := 0; st.Halt != nil && n < 4; n++ { // a batch that fails has to be allowed again
+		m.say("resume")
+		require.NoError(m.t, m.session.Resume(context.Background()))
+		m.pass(120_000)
+		st, err = m.session.Status(context.Background())
+		require.NoError(m.t, err)
+	}
+	require.Equal(m.t, session.InSync, st.State, "%+v", st)
+	require.Empty(m.t, st.Problems)
+	require.Empty(m.t, m.differ(st))
+	for path, w := range m.wishes {
+		d := map[string]*disk{"local": m.local, "remote": m.remote}[w.side]
+		require.Equal(m.t, cropped(w.content), cropped(string(d.Read(m.t, path))), "%s of %s is lost", path, w.side)
+	}
+}
+
+func cropped(s string) string { return fmt.Sprintf("%.12s of %d", s, len(s)) }
+
+// Thousands of histories on both sides: connections that break at any step of
+// anything, changes that are missed, batches of which nobody knows what
+// became, sessions that are killed, pods that are replaced, and people's
+// decisions between all that. In the end both sides are equal but for the
+// conflicts, and what was written last is where it was written.
+func TestHistoriesInMemoryConverge(t *testing.T) {
+	t.Parallel()
+	budget := 5 * time.Second
+	if long, err := time.ParseDuration(os.Getenv("KFDEV_LONG")); err == nil {
+		budget = long
+	}
+	count := 0
+	for seed, end := uint64(time.Now().UnixNano()), time.Now().Add(budget); time.Now().Before(end); seed++ {
+		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { historyInMemory(t, seed) }) {
+			return
+		}
+		count++
+	}
+	t.Logf("%d histories", count)
+}
+
+func historyInMemory(t *testing.T, seed uint64) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{
+			t: t, rand: rand.New(rand.NewPCG(seed, 2)), local: newDisk("laptop"), remote: newDisk("pod"), //nolint:gosec // a test's
+			state: filepath.Join(dir, "state"), wishes: map[string]wish{},
+		}
+		defer func() {
+			if m.end != nil {
+				m.end()
+			}
+			if t.Failed() {
+				t.Log(strings.Join(m.log, "\n"))
+			}
+		}()
+		require.NoError(t, os.Mkdir(m.state, 0o700))
+		m.start()
+		m.run()
+	})
+}
