@@ -221,6 +221,15 @@ func syncHub(t *testing.T, s *synced) {
 	here(t, filepath.Join(one.local, "from-lab.py"), "from the lab\n")
 	require.Empty(t, one.status(t, 0).Conflicts)
 	s.bench.run(t, 0, "sync", "stop", one.name)
+
+	// Without an entry, below the home folder that the server has.
+	scratch := filepath.Join(s.bench.project, "work", "scratch")
+	write(t, filepath.Join(scratch, "a.py"), "a\n")
+	s.bench.run(t, 0, "sync", scratch+":jupyterhub/"+hubUser+":~/scratch", "-d")
+	got, err = h.content("scratch/a.py")
+	require.NoError(t, err)
+	require.Equal(t, "a\n", got)
+	s.bench.run(t, 0, "sync", "stop")
 }
 
 // baked is what kfdev sync bake -o json says.

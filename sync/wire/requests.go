@@ -2,6 +2,7 @@ package wire
 
 import (
 	"path"
+	"strings"
 	"time"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
@@ -46,8 +47,8 @@ func (r *request) check() error {
 	switch {
 	case r.Rules < 0 || r.Rules > MaxRules:
 		return protocol("%d bytes of rules", r.Rules)
-	case r.Method == methodOpen && !path.IsAbs(string(r.Root)):
-		return protocol("a root that is not absolute")
+	case r.Method == methodOpen && !path.IsAbs(string(r.Root)) && string(r.Root) != "~" && !strings.HasPrefix(string(r.Root), "~/"):
+		return protocol("a root that is neither absolute nor below the home folder")
 	case r.Method == methodRun && (len(r.Argv) == 0 || len(r.Argv[0]) == 0):
 		return protocol("a command without words")
 	case r.Caps != nil && (r.Caps.FileBytes < 0 || r.Caps.Paths < 0 || r.Caps.Depth < 0):

@@ -72,7 +72,7 @@ func protocol(format string, args ...any) error {
 // Open says which folder the helper is to open, and how.
 type Open struct {
 	Session string // its name; for messages, and to tell who holds the folder
-	Root    string // absolute, on the helper's machine
+	Root    string // absolute, on the helper's machine; or ~, or below ~/
 	Rules   []byte // what is ignored, in the form that the helper's Opener knows
 	Caps    Caps
 }
