@@ -84,12 +84,20 @@ type Halt struct {
 	Loser, Cause Preference
 	Deletes      int // paths that the loser would lose
 	Of           int // paths that it has
+	Before       int // paths that it lost just before; see Lost
 	Limits       Limits
 }
+
+// Lost is how many paths each side has lost just before, in batches that were
+// small enough: a large folder that is deleted is seen in pieces.
+type Lost struct{ Local, Remote int }
 
 // Error says what was found.
 func (h *Halt) Error() string {
 	lost := fmt.Sprintf("%d of %d paths would be deleted on the %s side", h.Deletes, h.Of, h.Loser)
+	if h.Before > 0 {
+		lost = fmt.Sprintf("%d paths were deleted on the %s side just now, and %d of the %d others would be", h.Before, h.Loser, h.Deletes, h.Of)
+	}
 	switch h.Reason {
 	case RootGone:
 		return fmt.Sprintf("the %s folder is gone; %s", h.Cause, lost)
@@ -105,27 +113,32 @@ func (h *Halt) Error() string {
 // Hint says what a person can do.
 func (h *Halt) Hint() string {
 	if h.Reason == ManyDeletes {
-		return fmt.Sprintf("if this is meant, allow it once with --max-delete %d; if not, bring back what was deleted on the %s side", h.Deletes, h.Cause)
+		return fmt.Sprintf("bring back what was deleted on the %s side, if that was not meant", h.Cause)
 	}
-	return fmt.Sprintf("bring the %s folder back (a volume that is not mounted looks like this); if it is meant, end the session and start it anew", h.Cause)
+	return fmt.Sprintf("bring the %s folder back (a volume that is not mounted looks like this)", h.Cause)
 }
 
 // Guard looks at a result before it is applied, and returns why it must not be,
 // or nil. A root that is gone, empty or no folder halts where anything would be
 // deleted for it, whatever the limits; one path that was alone may go.
 func Guard(base, local, remote *tree.Tree, result Result, limits Limits) *Halt {
-	if h := guard(base, local, remote, result.ToRemote, limits); h != nil {
+	return GuardAfter(base, local, remote, result, limits, Lost{})
+}
+
+// GuardAfter is Guard, where the limits count what was lost before, too.
+func GuardAfter(base, local, remote *tree.Tree, result Result, limits Limits, lost Lost) *Halt {
+	if h := guard(base, local, remote, result.ToRemote, limits, lost.Remote); h != nil {
 		h.Cause, h.Loser = PreferLocal, PreferRemote
 		return h
 	}
-	if h := guard(base, remote, local, result.ToLocal, limits); h != nil {
+	if h := guard(base, remote, local, result.ToLocal, limits, lost.Local); h != nil {
 		h.Cause, h.Loser = PreferRemote, PreferLocal
 		return h
 	}
 	return nil
 }
 
-func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits) *Halt {
+func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits, lost int) *Halt {
 	deletes, moved := deletions(changes)
 	if deletes == 0 && !slices.ContainsFunc(changes, takesRoot) {
 		return nil
@@ -139,12 +152,18 @@ func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits) 
 		h.Reason = RootType
 	case cause.Len() == 0 && base.Len() > 1:
 		h.Reason = RootEmptied
-	case limits.exceeded(deletes-moved, loser.Len()):
-		h.Reason, h.Deletes = ManyDeletes, deletes-moved
+	case deletes > moved && limits.exceeded(deletes-moved+lost, loser.Len()+lost):
+		h.Reason, h.Deletes, h.Before = ManyDeletes, deletes-moved, lost
 	default:
 		return nil
 	}
 	return h
+}
+
+// Deletions is how many paths changes take away that come again nowhere in them.
+func Deletions(changes []tree.Change) int {
+	deletes, moved := deletions(changes)
+	return deletes - moved
 }
 
 // takesRoot is true for a change after which there is no root folder.

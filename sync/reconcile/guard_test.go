@@ -78,3 +78,18 @@ func TestLimits(t *testing.T) {
 		require.Error(t, err, s)
 	}
 }
+
+func TestGuardCountsWhatWasLostBefore(t *testing.T) {
+	t.Parallel()
+	base, local, remote := parse(t, many(120)), parse(t, many(80)), parse(t, many(120))
+	res := Reconcile(base, local, remote, nil, Options{})
+	require.Nil(t, GuardAfter(base, local, remote, res, Limits{}, Lost{Local: 1000}))
+	require.Nil(t, GuardAfter(base, local, remote, res, Limits{}, Lost{Remote: 40}), "80 of 160 are no more than half")
+	h := GuardAfter(base, local, remote, res, Limits{}, Lost{Remote: 80})
+	require.EqualError(t, h, "80 paths were deleted on the remote side just now, and 40 of the 120 others would be, more than --max-delete allows (50 paths and 50%)")
+	require.Equal(t, 40, h.Deletes)
+	require.Nil(t, GuardAfter(base, local, remote, res, Limits{Off: true}, Lost{Remote: 80}))
+	same := Reconcile(base, base, remote, nil, Options{})
+	require.Nil(t, GuardAfter(base, base, remote, same, Limits{}, Lost{Remote: 1000}), "nothing is deleted now")
+	require.Equal(t, 40, Deletions(res.ToRemote))
+}

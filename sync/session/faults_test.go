@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
+	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -333,5 +334,41 @@ func TestProblemsAreTriedAgain(t *testing.T) {
 	p.has(p.remote, "good", "y")
 	refuse.Store(false)
 	p.has(p.remote, "bad", "x")
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+}
+
+// A large folder that somebody deletes is seen in pieces.
+func TestADeletionInPiecesHalts(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	for i := range 200 {
+		p.write(p.local, fmt.Sprintf("f%03d", i), "x")
+	}
+	s, _ := p.start()
+	p.has(p.remote, "f199", "x")
+	p.status(s, inSync)
+	remove := func(from, to int) {
+		for i := from; i < to; i++ {
+			p.remove(p.local, fmt.Sprintf("f%03d", i))
+		}
+	}
+	remove(0, 40)
+	p.lacks(p.remote, "f039")
+	remove(40, 80)
+	p.lacks(p.remote, "f079")
+	remove(80, 125)
+	st := p.status(s, func(st session.Status) bool { return st.State == session.Halted })
+	require.Equal(t, reconcile.ManyDeletes, st.Halt.Reason)
+	require.Contains(t, st.Halt.Hint, "kfdev sync resume test")
+	p.eventually(func() bool { // all of it is known
+		st, err := s.Status(t.Context())
+		require.NoError(t, err)
+		return st.Paths == 75
+	}, "what was removed")
+	require.FileExists(t, filepath.Join(p.remote, "f124"))
+	require.NoError(t, s.Resume(t.Context()))
+	p.lacks(p.remote, "f124")
+	remove(125, 140)
+	p.lacks(p.remote, "f139")
 	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
 }

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/endpoint"
@@ -18,12 +20,13 @@ func (l *loop) stop(h *reconcile.Halt) {
 	if before != nil && before.Reason == h.Reason && before.Deletes == h.Deletes {
 		return
 	}
-	shown := showHalt(h)
+	shown := showHalt(h, l.config.Name)
 	l.event(Event{Kind: HaltEvent, Halt: &shown})
 }
 
-func showHalt(h *reconcile.Halt) Halt {
-	return Halt{Reason: h.Reason, Text: h.Error(), Hint: h.Hint(), Deletes: h.Deletes, Of: h.Of}
+func showHalt(h *reconcile.Halt, name string) Halt {
+	hint := h.Hint() + "; `kfdev sync resume " + name + "` has them deleted"
+	return Halt{Reason: h.Reason, Text: h.Error(), Hint: hint, Deletes: h.Deletes, Of: h.Of}
 }
 
 // resume lets what the session was halted for be done.
@@ -43,6 +46,37 @@ func (l *loop) resume() error {
 // where more is to be deleted by now.
 func covers(accepted, halt *reconcile.Halt) bool {
 	return accepted != nil && halt != nil && accepted.Reason == halt.Reason && accepted.Loser == halt.Loser && halt.Deletes <= accepted.Deletes
+}
+
+// loss is how many paths a batch took away.
+type loss struct {
+	at    time.Time
+	paths int
+}
+
+// lately is how far back losses count for what a batch may delete: what takes
+// longer than that to be deleted is no accident of one command.
+const lately = 10 * time.Second
+
+// lose notes what a batch took away.
+func (s *side) lose(made []tree.Change) {
+	if n := reconcile.Deletions(made); n > 0 {
+		s.lost = append(s.lost, loss{time.Now(), n})
+	}
+}
+
+// lately counts what the sides have lost. Time does not heal a halt.
+func (l *loop) lately() reconcile.Lost {
+	sum := func(s *side) (paths int) {
+		if l.halt == nil {
+			s.lost = slices.DeleteFunc(s.lost, func(one loss) bool { return time.Since(one.at) > lately })
+		}
+		for _, one := range s.lost {
+			paths += one.paths
+		}
+		return paths
+	}
+	return reconcile.Lost{Local: sum(l.local), Remote: sum(l.remote)}
 }
 
 // undoable is a batch that a side can bring back.

@@ -129,7 +129,7 @@ func (l *loop) status() Status {
 	}
 	slices.SortFunc(st.Problems, func(a, b Problem) int { return cmp.Compare(a.Path, b.Path) })
 	if l.halt != nil {
-		h := showHalt(l.halt)
+		h := showHalt(l.halt, c.Name)
 		st.Halt = &h
 	}
 	st.Notes = append(st.Notes, l.rules.Notes()...)

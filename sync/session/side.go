@@ -45,6 +45,7 @@ type side struct {
 	first   time.Time          // when the first change was heard of that is to be sent away from here
 	changed bool               // something was applied that is not yet durable
 	latency samples            // of what was sent to this side
+	lost    []loss             // what batches took away here lately
 }
 
 func newSide(name string) *side {

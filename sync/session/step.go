@@ -74,9 +74,12 @@ func (l *loop) reconcile(look []string, whole bool) {
 // act does what a result for some paths says, nil for all, or halts.
 func (l *loop) act(res reconcile.Result, look []string, limits reconcile.Limits) {
 	whole := look == nil
-	halt := reconcile.Guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits)
+	halt := reconcile.GuardAfter(l.base.Tree, l.local.tree, l.remote.tree, res, limits, l.lately())
 	may := covers(l.accepted, halt)
 	l.accepted = nil
+	if may {
+		l.local.lost, l.remote.lost = nil, nil
+	}
 	if halt != nil && !may {
 		l.stop(halt)
 		return
@@ -184,6 +187,7 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 	var agreed []tree.Change
 	undo := ""
 	done, rules := map[string]bool{}, false
+	var made []tree.Change
 	for i, c := range changes {
 		o := outcomes[i]
 		if o.Batch != "" {
@@ -191,6 +195,7 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 		}
 		if o.Done {
 			done[c.Path] = true
+			made = append(made, c)
 			b.add(c)
 			l.solved(c.Path)
 			rules = rules || to == l.local && l.config.IsRuleFile(c.Path)
@@ -219,6 +224,7 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 		}
 	}
 	l.agree(agreed)
+	to.lose(made)
 	if undo != "" {
 		l.undos = append(l.undos, undoable{side: to.name, batch: undo})
 	}
