@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -46,9 +47,7 @@ func TestE2ENodesPullThroughAProxyWithItsOwnCA(t *testing.T) {
 	d := daemon(t)
 	ctx := t.Context()
 	proxy := startProxy(t)
-	gateway, err := exec.CommandContext(ctx, "docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").Output()
-	require.NoError(t, err)
-	address := "http://" + net.JoinHostPort(strings.TrimSpace(string(gateway)), proxy.port)
+	address := "http://" + net.JoinHostPort(bridgeAddress(t), proxy.port)
 	t.Setenv("HTTPS_PROXY", address)
 	t.Setenv("NO_PROXY", "127.0.0.1,localhost")
 
@@ -80,6 +79,22 @@ func TestE2ENodesPullThroughAProxyWithItsOwnCA(t *testing.T) {
 	require.NoError(t, err)
 	out, err = d.Exec(ctx, node, "crictl", "pull", proxy.push(t, "team/second"))
 	require.ErrorContains(t, err, "x509", out)
+}
+
+// bridgeAddress is this machine's address on Docker's own bridge. A daemon that
+// has just made the bridge does not name its gateway: it is the first address.
+func bridgeAddress(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "docker", "network", "inspect", "bridge",
+		"--format", "{{with index .IPAM.Config 0}}{{.Subnet}} {{.Gateway}}{{end}}").Output()
+	require.NoError(t, err)
+	subnet, gateway, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	if gateway != "" {
+		return gateway
+	}
+	prefix, err := netip.ParsePrefix(subnet)
+	require.NoError(t, err)
+	return prefix.Masked().Addr().Next().String()
 }
 
 // tlsProxy is a proxy that answers every CONNECT itself, with a certificate of
