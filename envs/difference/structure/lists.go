@@ -1,0 +1,261 @@
+package structure
+
+import (
+	"slices"
+
+	"github.com/kfdev/kfdev/envs/difference/fieldpath"
+)
+
+// keyed says how a list's elements are told apart.
+type keyed struct {
+	keys    []string
+	ordered bool // order has a meaning
+	set     bool // of scalars
+}
+
+// known returns how the lists of Kubernetes' own types are keyed, by the field
+// they are in; the first whose keys all elements have, each once, is taken.
+// Source: x-kubernetes-list-map-keys and patch merge keys in Kubernetes'
+// OpenAPI. The order of initContainers and of env has a meaning: they run, and
+// refer to each other, one after the other.
+func known(field string) []keyed {
+	by := func(keys ...string) keyed { return keyed{keys: keys} }
+	switch field {
+	case "initContainers", "env":
+		return []keyed{{keys: []string{"name"}, ordered: true}}
+	case "containers", "ephemeralContainers", "volumes", "imagePullSecrets", "secrets", "webhooks", "resourceClaims",
+		"validations", "matchConditions":
+		return []keyed{by("name")}
+	case "ports":
+		return []keyed{by("containerPort", "protocol"), by("port", "protocol")}
+	case "volumeMounts":
+		return []keyed{by("mountPath")}
+	case "volumeDevices":
+		return []keyed{by("devicePath")}
+	case "hostAliases":
+		return []keyed{by("ip")}
+	case "topologySpreadConstraints":
+		return []keyed{by("topologyKey", "whenUnsatisfiable")}
+	case "conditions":
+		return []keyed{by("type")}
+	case "ownerReferences":
+		return []keyed{by("uid")}
+	case "finalizers":
+		return []keyed{{set: true}}
+	}
+	return nil
+}
+
+// keyOf returns how two lists in one field are keyed; false for those that are
+// compared by place. Lists of a custom resource, and lists that nothing is
+// known of, have a key where all elements have a name, and keep their order:
+// it may have a meaning.
+func (c *comparer) keyOf(field string, a, b []any) (keyed, bool) {
+	for _, k := range known(field) {
+		if k.names(a) != nil && k.names(b) != nil {
+			k.ordered = k.ordered || !c.BuiltIn
+			return k, true
+		}
+	}
+	k := keyed{keys: []string{"name"}, ordered: true}
+	if len(a)+len(b) > 0 && k.names(a) != nil && k.names(b) != nil {
+		return k, true
+	}
+	return keyed{}, false
+}
+
+// names returns the step that leads to each element; nil where two have the
+// same, or one has none.
+func (k keyed) names(list []any) []fieldpath.Step {
+	out := make([]fieldpath.Step, 0, len(list))
+	seen := map[string]bool{}
+	for _, item := range list {
+		s, ok := k.step(item)
+		if !ok || seen[s.String()] {
+			return nil
+		}
+		seen[s.String()] = true
+		out = append(out, s)
+	}
+	if !k.unmistakable(out) {
+		return nil
+	}
+	return out
+}
+
+// unmistakable reports whether no step leads to two elements: one without a
+// protocol would lead to all on its port.
+func (k keyed) unmistakable(steps []fieldpath.Step) bool {
+	short := func(s fieldpath.Step) bool { return len(s.Match) < len(k.keys) }
+	if k.set || !slices.ContainsFunc(steps, short) {
+		return true
+	}
+	seen := map[string]bool{}
+	for _, s := range steps {
+		if seen[s.Match[0].Value] {
+			return false
+		}
+		seen[s.Match[0].Value] = true
+	}
+	return true
+}
+
+func (k keyed) step(item any) (fieldpath.Step, bool) {
+	if k.set {
+		text, ok := item.(string)
+		return fieldpath.Step{Kind: fieldpath.Value, Key: text}, ok
+	}
+	fields, ok := item.(map[string]any)
+	if !ok {
+		return fieldpath.Step{}, false
+	}
+	s := fieldpath.Step{Kind: fieldpath.Match}
+	for _, key := range k.keys {
+		text, ok := fieldpath.Scalar(fields[key])
+		switch {
+		case ok && text != "":
+			s.Match = append(s.Match, fieldpath.Pair{Key: key, Value: text})
+		case key == "protocol" && fields[key] == nil: // it is TCP then
+		default:
+			return s, false
+		}
+	}
+	return s, true
+}
+
+func (c *comparer) lists(path []fieldpath.Step, a, b side, left, right []any, field string) {
+	if a.has && b.has && len(left)+len(right) == 0 {
+		c.result.Equal++
+		return
+	}
+	if k, ok := c.keyOf(field, left, right); ok {
+		c.byKey(path, a, b, left, right, k)
+		return
+	}
+	c.byPlace(path, a, b, left, right)
+}
+
+// pair is an element with the side it is in.
+type pair struct {
+	step fieldpath.Step
+	a, b side
+}
+
+func (c *comparer) byKey(path []fieldpath.Step, a, b side, left, right []any, k keyed) {
+	var pairs []pair
+	index := map[string]int{}
+	for i, s := range k.names(left) {
+		index[s.String()] = len(pairs)
+		pairs = append(pairs, pair{step: s, a: a.child(i, left[i])})
+	}
+	for i, s := range k.names(right) {
+		at, ok := index[s.String()]
+		if !ok {
+			at = len(pairs)
+			pairs = append(pairs, pair{step: s})
+		}
+		pairs[at].b = b.child(i, right[i])
+	}
+	if k.ordered && !c.inOrder(pairs) {
+		c.add(path, a, b, -1, true)
+	}
+	for _, p := range pairs {
+		c.compare(append(slices.Clip(path), p.step), p.a, p.b, "")
+	}
+}
+
+// inOrder reports whether the elements that both lists have, and that are not
+// marked, come in the same order.
+func (c *comparer) inOrder(pairs []pair) bool {
+	last := -1
+	for _, p := range pairs {
+		if !p.a.has || !p.b.has {
+			continue
+		}
+		if _, marked := c.markOf(p.a, p.b); marked {
+			continue
+		}
+		at, _ := p.b.at[len(p.b.at)-1].(int)
+		if at < last {
+			return false
+		}
+		last = at
+	}
+	return true
+}
+
+// byPlace pairs the elements that have no mark one by one, so that an element
+// that only one side has, and is marked, moves none of the others.
+func (c *comparer) byPlace(path []fieldpath.Step, a, b side, left, right []any) {
+	plainA, markedA := c.split(a, left, true)
+	plainB, markedB := c.split(b, right, false)
+	for i := range max(len(plainA), len(plainB)) {
+		var p pair
+		if i < len(plainB) {
+			p.b = plainB[i]
+			p.step = place(p.b)
+		}
+		if i < len(plainA) {
+			p.a = plainA[i]
+			p.step = place(p.a)
+		}
+		c.compare(append(slices.Clip(path), p.step), p.a, p.b, "")
+	}
+	for i := range max(len(markedA), len(markedB)) {
+		for len(markedA) > i && len(markedB) > i && markedA[i].name != markedB[i].name {
+			// The lists are sorted by name: the smaller has no partner.
+			if markedA[i].name < markedB[i].name {
+				markedB = slices.Insert(markedB, i, marked{name: markedA[i].name})
+			} else {
+				markedA = slices.Insert(markedA, i, marked{name: markedB[i].name})
+			}
+		}
+		var p pair
+		if i < len(markedB) && markedB[i].has {
+			p.b = markedB[i].side
+			p.step = place(p.b)
+		}
+		if i < len(markedA) && markedA[i].has {
+			p.a = markedA[i].side
+			p.step = place(p.a)
+		}
+		if p.a.has || p.b.has {
+			c.compare(append(slices.Clip(path), p.step), p.a, p.b, "")
+		}
+	}
+}
+
+func place(s side) fieldpath.Step {
+	i, _ := s.at[len(s.at)-1].(int)
+	return fieldpath.Step{Kind: fieldpath.Index, Index: i}
+}
+
+type marked struct {
+	side
+	name string
+}
+
+func (c *comparer) split(of side, list []any, isA bool) (plain []side, withMark []marked) {
+	for i, item := range list {
+		s := of.child(i, item)
+		m, ok := c.A[s.pointer()]
+		if !isA {
+			m, ok = c.B[s.pointer()]
+		}
+		if ok {
+			withMark = append(withMark, marked{side: s, name: m.Name})
+		} else {
+			plain = append(plain, s)
+		}
+	}
+	slices.SortStableFunc(withMark, func(a, b marked) int {
+		if a.name < b.name {
+			return -1
+		}
+		if a.name > b.name {
+			return 1
+		}
+		return 0
+	})
+	return plain, withMark
+}
