@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -135,8 +136,12 @@ func (r *reader) within(p *Path) error {
 	if r.peek() != '/' {
 		return r.errorf(r.at, "a slash and a field are wanted, not %s", r.seen())
 	}
+	from := r.at
 	if p.Fields, err = r.steps(); err != nil {
 		return err
+	}
+	if key, ok := selectsByItself(p.Fields); ok {
+		return r.errorf(from, "the path leads to the very %q that it selects by: select by another key, or by place as in [0]", key)
 	}
 	if r.at == len(r.text) {
 		return nil
@@ -351,12 +356,26 @@ func (r *reader) inText() (*Text, error) {
 	if r.at < len(r.text) {
 		return nil, r.errorf(r.at, "a slash and a key are wanted, not %s: a key with other characters than letters, digits, _ and - is written [\"key\"]", r.seen())
 	}
+	if _, ok := selectsByItself(steps); ok || steps[len(steps)-1].Kind == Value {
+		return nil, r.errorf(from, "the path leads to the very value that it selects by: select by another key, or by place as in [0]")
+	}
 	for _, s := range steps {
 		if s.Kind == All {
 			return nil, r.errorf(from, "a path inside a text leads to one value: [*] is not taken there")
 		}
 	}
 	return &Text{Fields: steps}, nil
+}
+
+// selectsByItself reports whether steps end at a key that an element is
+// selected by: with another value there they would lead nowhere.
+func selectsByItself(steps []Step) (string, bool) {
+	if len(steps) < 2 {
+		return "", false
+	}
+	last, before := steps[len(steps)-1], steps[len(steps)-2]
+	by := func(m Pair) bool { return last.Kind == Key && m.Key == last.Key }
+	return last.Key, slices.ContainsFunc(before.Match, by)
 }
 
 func pattern(text string) (*regexp.Regexp, error) {
