@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pair is two real folders, with the whole protocol between them.
 type pair struct {
-	t             *testing.T
+	t             testing.TB
 	local, remote string
 	state         string
 	config        session.Config
@@ -44,7 +44,7 @@ type pair struct {
 	runs   []string
 }
 
-func newPair(t *testing.T) *pair {
+func newPair(t testing.TB) *pair {
 	t.Helper()
 	var p *pair
 	t.Cleanup(func() {
@@ -174,7 +174,7 @@ func (p *pair) remove(side, name string) {
 }
 
 // content is all that is in a folder, without what is the sync's own.
-func content(t *testing.T, root string) map[string]string {
+func content(t testing.TB, root string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
