@@ -113,7 +113,7 @@ type usage struct {
 
 // Usage is what the helper costs in the pod.
 type Usage struct {
-	Memory int64         // resident bytes; 0: not known
-	CPU    time.Duration // since it started; 0: not known
-	Uptime time.Duration
+	Memory int64         `json:"memory"` // resident bytes; 0: not known
+	CPU    time.Duration `json:"cpu"`    // since it started; 0: not known
+	Uptime time.Duration `json:"uptime"`
 }
