@@ -141,12 +141,15 @@ func (l *loop) saveLast(ctx context.Context) error {
 // ground finds the ancestor of the two folders.
 func (l *loop) ground() {
 	info := l.remote.ep.Info()
-	p := ancestor.Pair{Local: l.local.ep.Info().Identity, Remote: info.Identity, Place: l.link.Place()}
+	p := ancestor.Pair{
+		Local: l.local.ep.Info().Identity, Remote: info.Identity, Place: l.link.Place(),
+		Where: l.config.Target + ": " + l.config.Remote,
+	}
 	before, was, had := l.pair, l.base, l.known
 	if !had {
 		before, was, had = l.saver.store.Last()
 	}
-	same := had && before.Local == p.Local
+	same := had && before.Local == p.Local && before.Where == p.Where
 	switch {
 	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
 		l.base = was
@@ -157,7 +160,9 @@ func (l *loop) ground() {
 		switch {
 		case known && p.Remote != "":
 			l.base = t
-		case same && (p.Remote == "" || info.Fresh):
+		case same && before.Place != p.Place && (p.Remote == "" || info.Fresh):
+			// The files of the image. What is new in the same container, or in another
+			// person's pod, is somebody's.
 			l.base = &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
 		default:
 			l.base = ancestor.Nothing()

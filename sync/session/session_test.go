@@ -457,6 +457,44 @@ func TestAReplacedPodGetsWhatItLacks(t *testing.T) {
 	require.Contains(t, content(t, old), "a")
 }
 
+// The entry in kfdev.yaml leads to another pod by now, with another person's
+// files.
+func TestAnotherTargetIsNoReplacedPod(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.write(p.local, "a", "mine")
+	p.write(p.local, "gone", "x")
+	s, stop := p.start()
+	p.has(p.remote, "gone", "x")
+	p.status(s, inSync)
+	p.remove(p.local, "gone")
+	p.lacks(p.remote, "gone")
+	p.status(s, inSync)
+	stop()
+	p.remote += "-2"
+	p.place = "two"
+	p.config.Target = "pod/of-another"
+	p.write(p.remote, "a", "theirs")
+	p.write(p.remote, "gone", "theirs")
+	s, stop = p.start()
+	st := p.status(s, func(st session.Status) bool { return inSync(st) && len(st.Conflicts) == 1 })
+	require.Equal(t, "a", st.Conflicts[0].Path)
+	require.Equal(t, "theirs", content(t, p.remote)["a"])
+	p.has(p.local, "gone", "theirs")
+	require.NoError(t, s.Resolve(t.Context(), "a", session.KeepRemote))
+	p.has(p.local, "a", "theirs")
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+	stop()
+
+	// The same container, but somebody has cleaned up what is the sync's own.
+	p.remove(p.remote, endpoint.StateDir)
+	p.write(p.remote, "a", "edited there")
+	p.write(p.local, "a", "edited here")
+	s, _ = p.start()
+	p.status(s, func(st session.Status) bool { return inSync(st) && len(st.Conflicts) == 1 })
+	require.Equal(t, "edited there", content(t, p.remote)["a"])
+}
+
 func TestLostConnectionsAreMadeAgain(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

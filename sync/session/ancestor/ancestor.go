@@ -29,6 +29,7 @@ import (
 type Pair struct {
 	Local, Remote string // their identities; see endpoint.Info
 	Place         string // the container that the remote one was in
+	Where         string // whose pod that was, and which folder: as a person said it
 }
 
 // Agreed is what the two folders of a pair agreed on.

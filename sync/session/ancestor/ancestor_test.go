@@ -45,7 +45,7 @@ func TestWhatWasAgreedIsThereAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, _, ok := s.Last()
 	require.False(t, ok)
-	p := Pair{Local: "l", Remote: "r", Place: "pod-1"}
+	p := Pair{Local: "l", Remote: "r", Place: "pod-1", Where: "pod/one: /src"}
 	want := sample(t)
 	require.NoError(t, s.Begin(p, want))
 	changes := []tree.Change{{Path: "src/a.py", To: file("b")}, {Path: "run.sh"}}

@@ -28,6 +28,7 @@ type head struct {
 	Local   string `cbor:"2,keyasint"`
 	Remote  string `cbor:"3,keyasint"`
 	Place   string `cbor:"4,keyasint,omitempty"`
+	Where   string `cbor:"5,keyasint,omitempty"`
 }
 
 // item is what is at a path; of kind Absent: nothing is any more.
@@ -81,7 +82,7 @@ func writeRecord(w io.Writer, payload []byte) error {
 }
 
 func writeHead(w io.Writer, p Pair) error {
-	payload, err := cbor.Marshal(head{Version: version, Local: p.Local, Remote: p.Remote, Place: p.Place})
+	payload, err := cbor.Marshal(head{Version: version, Local: p.Local, Remote: p.Remote, Place: p.Place, Where: p.Where})
 	if err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func decode(r io.Reader) (Pair, *Agreed, error) {
 	for {
 		payload, err := readRecord(r)
 		if errors.Is(err, io.EOF) {
-			return Pair{Local: h.Local, Remote: h.Remote, Place: h.Place}, t, nil
+			return Pair{Local: h.Local, Remote: h.Remote, Place: h.Place, Where: h.Where}, t, nil
 		}
 		if err != nil {
 			return Pair{}, nil, err
