@@ -225,11 +225,11 @@ func syncHub(t *testing.T, s *synced) {
 	// Without an entry, below the home folder that the server has.
 	scratch := filepath.Join(s.bench.project, "work", "scratch")
 	write(t, filepath.Join(scratch, "a.py"), "a\n")
-	s.bench.run(t, 0, "sync", scratch+":jupyterhub/"+hubUser+":~/scratch", "-d")
+	detached := decode[struct{ Name string }](t, s.bench, 0, "sync", scratch+":jupyterhub/"+hubUser+":~/scratch", "-d")
 	got, err = h.content("scratch/a.py")
 	require.NoError(t, err)
 	require.Equal(t, "a\n", got)
-	s.bench.run(t, 0, "sync", "stop")
+	s.bench.run(t, 0, "sync", "stop", detached.Name)
 }
 
 // baked is what kfdev sync bake -o json says.
