@@ -20,79 +20,6 @@ import (
 	"github.com/kfdev/kfdev/sync/tree"
 )
 
-// faulty is a link that fails as a test says. What is nil does as the pod does.
-type faulty struct {
-	session.Link
-	scan  func(ctx context.Context) (*tree.Tree, error)
-	apply func(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) ([]endpoint.Outcome, error)
-	rules func(ctx context.Context, rules []byte) error
-	undo  func(ctx context.Context) (string, []endpoint.Update, error)
-	next  chan error // what Next ends with
-}
-
-func (f *faulty) Scan(ctx context.Context) (*tree.Tree, error) {
-	if f.scan != nil {
-		return f.scan(ctx)
-	}
-	return f.Link.Scan(ctx)
-}
-
-func (f *faulty) Apply(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) ([]endpoint.Outcome, error) {
-	if f.apply != nil {
-		return f.apply(ctx, changes, from)
-	}
-	return f.Link.Apply(ctx, changes, from)
-}
-
-func (f *faulty) SetRules(ctx context.Context, rules []byte) error {
-	if f.rules != nil {
-		return f.rules(ctx, rules)
-	}
-	return f.Link.SetRules(ctx, rules)
-}
-
-func (f *faulty) Undo(ctx context.Context) (string, []endpoint.Update, error) {
-	if f.undo != nil {
-		return f.undo(ctx)
-	}
-	return f.Link.Undo(ctx)
-}
-
-func (f *faulty) Next(ctx context.Context) ([]endpoint.Update, error) {
-	type said struct {
-		updates []endpoint.Update
-		err     error
-	}
-	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	got := make(chan said, 1)
-	go func() {
-		updates, err := f.Link.Next(inner)
-		got <- said{updates, err}
-	}()
-	select {
-	case err := <-f.next:
-		cancel()
-		<-got
-		return nil, err
-	case s := <-got:
-		return s.updates, s.err
-	}
-}
-
-// withFaults has every connection be one that make returns.
-func (p *pair) withFaults(make func(l *faulty)) {
-	p.config.Connect = func(ctx context.Context, rules []byte, say func(string)) (session.Link, error) {
-		l, err := p.connect(ctx, rules, say)
-		if err != nil {
-			return nil, err
-		}
-		f := &faulty{Link: l, next: nil}
-		make(f)
-		return f, nil
-	}
-}
-
 // The pod's watcher misses changes while a batch is on its way there.
 func TestChangesAreMissedWhileABatchArrives(t *testing.T) {
 	t.Parallel()
@@ -184,7 +111,7 @@ func TestRulesChangeWithoutAConnection(t *testing.T) {
 	p.withFaults(func(f *faulty) {
 		f.rules = func(ctx context.Context, rules []byte) error {
 			if given.Add(1) == 2 {
-				return errors.Join(errors.New("the connection was lost"), f.Link.Close())
+				return errors.Join(errors.New("the connection was lost"), f.Close())
 			}
 			return f.Link.SetRules(ctx, rules)
 		}
@@ -371,4 +298,35 @@ func TestADeletionInPiecesHalts(t *testing.T) {
 	remove(125, 140)
 	p.lacks(p.remote, "f139")
 	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+}
+
+// A local folder that has worked and fails is looked at until it works again.
+func TestTheLocalFolderFailsForAWhile(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	fails := &failing{next: make(chan error), scans: make(chan error, 8)}
+	open := p.config.Open
+	p.config.Open = func(ctx context.Context, rules session.Rules) (session.Folder, error) {
+		var err error
+		fails.Folder, err = open(ctx, rules)
+		return fails, err
+	}
+	p.write(p.local, "a", "one")
+	s, stop := p.start()
+	p.has(p.remote, "a", "one")
+	p.status(s, inSync)
+	for range 3 {
+		fails.scans <- errors.New("the disk is away")
+	}
+	fails.next <- errors.New("the disk is away")
+	p.write(p.local, "a", "two")
+	p.has(p.remote, "a", "two")
+	st := p.status(s, inSync)
+	require.True(t, st.Clean(), "%+v", st)
+	stop()
+
+	// One that never worked ends the session.
+	fails.scans <- errors.New("the disk is away")
+	require.ErrorContains(t, session.New(p.config).Run(t.Context()), "the disk is away")
+	p.served.Wait()
 }

@@ -305,10 +305,10 @@ func (l *loop) scanned(s *side, t *tree.Tree, err error) {
 			l.drop(err)
 			return
 		}
-		l.fail(err)
+		l.lost(err)
 		return
 	}
-	s.tree = t
+	s.tree, s.told = t, ""
 	l.prune(s.tree)
 	l.watch(s)
 	l.all = true

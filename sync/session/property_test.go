@@ -25,7 +25,7 @@ type history struct {
 	ever map[string]bool // every content that was ever written
 }
 
-var places = []string{"a", "b", "d/a", "d/b", "d/e/a", "f"} //nolint:gochecknoglobals // a constant in all but name
+var places = []string{"a", "b", "d/a", "d/b", "d/e/a", "f"}
 
 // act does something to one of the folders, as a person would.
 func (h *history) act() {
@@ -70,6 +70,7 @@ func TestRandomHistoriesConverge(t *testing.T) {
 }
 
 func oneHistory(t *testing.T, seed uint64) {
+	t.Helper()
 	h := &history{pair: newPair(t), rand: rand.New(rand.NewPCG(seed, 1)), ever: map[string]bool{}} //nolint:gosec // a test's
 	for range h.rand.IntN(6) {
 		h.act()

@@ -36,7 +36,8 @@ type side struct {
 	lookAgain bool    // and must be once more, or once what is on its way is through
 	tries     backoff // of looking after a failure
 	failed    time.Time
-	undoing   int // undos that are on their way
+	told      string // the failure that was told last
+	undoing   int    // undos that are on their way
 
 	sending *sending           // what is on its way to this side; nil: nothing
 	forced  []forced           // what is to be sent whatever reconcile says
@@ -218,8 +219,21 @@ func (l *loop) deaf(s *side, err error) {
 	case s == l.remote:
 		l.drop(err)
 	default:
-		l.fail(err)
+		l.lost(err)
 	}
+}
+
+// lost is a failure of the local folder: one that has worked may do so again.
+func (l *loop) lost(err error) {
+	if !l.known {
+		l.fail(err)
+		return
+	}
+	if text := "looking at the local folder again: " + err.Error(); text != l.local.told {
+		l.local.told = text
+		l.event(Event{Kind: NoteEvent, Text: text})
+	}
+	l.scanLater(l.local)
 }
 
 // heard takes what a side said.

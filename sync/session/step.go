@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
@@ -183,54 +184,18 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 		l.scanLater(to)
 		return
 	}
-	b := Batch{To: to.name}
-	var agreed []tree.Change
-	undo := ""
-	done, rules := map[string]bool{}, false
-	var made []tree.Change
+	r := result{batch: Batch{To: to.name}, done: map[string]bool{}}
 	for i, c := range changes {
-		o := outcomes[i]
-		if o.Batch != "" {
-			undo = o.Batch
-		}
-		if o.Done {
-			done[c.Path] = true
-			made = append(made, c)
-			b.add(c)
-			l.solved(c.Path)
-			rules = rules || to == l.local && l.config.IsRuleFile(c.Path)
-		}
-		if o.Done && o.Now == c.To && l.holding[c.Path] == 0 {
-			// Both sides held this, if only for a moment: what the side is by now is a
-			// change of its own.
-			agreed = append(agreed, tree.Change{Path: c.Path, From: l.base.Tree.Get(c.Path), To: c.To})
-			l.pending[c.Path] = true // either side may be something else
-		}
-		switch {
-		case to.tree == nil: // the look that is to come says more
-		case !o.Done:
-			l.refused(to, c, o)
-		case !to.news(c.Path, o.Seq):
-			l.pending[c.Path] = true
-		default:
-			to.saw(c.Path, o.Seq)
-			if to.tree.Put(c.Path, o.Now) != nil {
-				l.all = true
-			}
-			if o.Now != c.To { // a file system without execute bits, say
-				o.Err = errors.New("it arrived, but not as it is: " + describe(o.Now))
-				l.refused(to, c, o)
-			}
-		}
+		l.outcome(to, c, outcomes[i], &r)
 	}
-	l.agree(agreed)
-	to.lose(made)
-	if undo != "" {
-		l.undos = append(l.undos, undoable{side: to.name, batch: undo})
+	l.agree(r.agreed)
+	to.lose(r.made)
+	if r.undo != "" {
+		l.undos = append(l.undos, undoable{side: to.name, batch: r.undo})
 	}
-	l.finish(going, done)
-	l.told(to, going, b, at)
-	if rules {
+	l.finish(going, r.done)
+	l.told(to, going, r.batch, at)
+	if to == l.local && slices.ContainsFunc(r.made, func(c tree.Change) bool { return l.config.IsRuleFile(c.Path) }) {
 		l.reloadRules() // Next does not say what Apply did
 	}
 	if to.lookAgain {
@@ -238,6 +203,50 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 	}
 	to.settle()
 	l.step()
+}
+
+// result is what became of changes.
+type result struct {
+	batch  Batch
+	made   []tree.Change
+	agreed []tree.Change
+	done   map[string]bool // paths
+	undo   string          // the name of the batch, where it can be undone
+}
+
+// outcome takes what became of one change.
+func (l *loop) outcome(to *side, c tree.Change, o endpoint.Outcome, r *result) {
+	if o.Batch != "" {
+		r.undo = o.Batch
+	}
+	if o.Done {
+		r.done[c.Path] = true
+		r.made = append(r.made, c)
+		r.batch.add(c)
+		l.solved(c.Path)
+	}
+	if o.Done && o.Now == c.To && l.holding[c.Path] == 0 {
+		// Both sides held this, if only for a moment: what the side is by now is a
+		// change of its own.
+		r.agreed = append(r.agreed, tree.Change{Path: c.Path, From: l.base.Tree.Get(c.Path), To: c.To})
+		l.pending[c.Path] = true // either side may be something else
+	}
+	switch {
+	case to.tree == nil: // the look that is to come says more
+	case !o.Done:
+		l.refused(to, c, o)
+	case !to.news(c.Path, o.Seq):
+		l.pending[c.Path] = true
+	default:
+		to.saw(c.Path, o.Seq)
+		if to.tree.Put(c.Path, o.Now) != nil {
+			l.all = true
+		}
+		if o.Now != c.To { // a file system without execute bits, say
+			o.Err = errors.New("it arrived, but not as it is: " + describe(o.Now))
+			l.refused(to, c, o)
+		}
+	}
 }
 
 // finish tells those who decided on changes what became of them.
@@ -259,90 +268,4 @@ func (l *loop) release(s *side) {
 	s.forced = nil
 	clear(l.holding)
 	clear(l.merging)
-}
-
-// refused is a change that was not made.
-func (l *loop) refused(to *side, c tree.Change, o endpoint.Outcome) {
-	if errors.Is(o.Err, endpoint.ErrChanged) && to.news(c.Path, o.Seq) && o.Now != to.tree.Get(c.Path) {
-		to.saw(c.Path, o.Seq)
-		if to.tree.Put(c.Path, o.Now) != nil {
-			l.all = true
-		}
-		l.pending[c.Path] = true
-		return
-	}
-	if l.link == nil {
-		return // all will be looked at
-	}
-	p := l.problems[c.Path]
-	if p == nil {
-		p = &problem{}
-		l.problems[c.Path] = p
-	}
-	p.Problem = Problem{Path: c.Path, Side: to.name, Error: o.Err.Error()}
-	wait := min(firstRetry<<min(p.tries, 10), lastRetry)
-	if errors.Is(o.Err, endpoint.ErrChanged) && p.tries < 4 {
-		wait = 50 * time.Millisecond << p.tries // it is being written to
-	} else if !p.told {
-		p.told = true
-		l.event(Event{Kind: ProblemEvent, Problem: &p.Problem})
-	}
-	p.tries++
-	p.due = time.Now().Add(wait)
-	l.retryBy(p.due)
-}
-
-// retryBy has again called at that time, or earlier.
-func (l *loop) retryBy(at time.Time) {
-	if l.retryAt.IsZero() || at.Before(l.retryAt) {
-		l.retryAt = at
-		l.retry.Reset(time.Until(at))
-	}
-}
-
-// again has what was refused tried again.
-func (l *loop) again() {
-	now := time.Now()
-	l.retryAt = time.Time{}
-	for path, p := range l.problems {
-		if !p.due.After(now) {
-			l.pending[path] = true
-			p.due = now.Add(lastRetry) // where nothing comes of it
-		}
-		l.retryBy(p.due)
-	}
-	l.step()
-}
-
-// solved forgets a problem.
-func (l *loop) solved(path string) {
-	if p, ok := l.problems[path]; ok {
-		delete(l.problems, path)
-		if p.told {
-			l.event(Event{Kind: SettledEvent, Text: path})
-		}
-	}
-}
-
-// forgetProblems forgets the problems of paths that nothing is to be done for
-// any more.
-func (l *loop) forgetProblems(res reconcile.Result) {
-	if len(l.problems) == 0 {
-		return
-	}
-	wanted := map[string]bool{}
-	for _, changes := range [][]tree.Change{res.ToLocal, res.ToRemote} {
-		for _, c := range changes {
-			wanted[c.Path] = true
-		}
-	}
-	looked := newPaths(nil)
-	for _, path := range res.Looked {
-		looked.add(path)
-	}
-	for path := range l.problems {
-		if !wanted[path] && (res.Looked == nil || looked.touches(path)) && !l.pending[path] {
-			l.solved(path)
-		}
-	}
 }
