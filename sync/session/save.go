@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -101,7 +102,12 @@ func (l *loop) save() {
 		default:
 			err = s.store.Add(changes)
 		}
-		l.post(func() { l.saved(turn, n, err) })
+		l.post(func() {
+			l.saved(turn, n, err)
+			if n >= manyPaths || whole != nil && whole.Tree.Len() >= manyPaths {
+				l.work.Go(debug.FreeOSMemory)
+			}
+		})
 	})
 }
 
@@ -111,8 +117,10 @@ func (l *loop) saved(turn, n int, err error) {
 	if turn == s.turn {
 		s.begun = err == nil
 		if err == nil {
-			s.changes = s.changes[n:]
 			s.told = ""
+			if s.changes = s.changes[n:]; len(s.changes) == 0 {
+				s.changes = nil // which would keep what is written down in memory
+			}
 		} else if l.link != nil && l.link.Err() == nil && l.linkCtx.Err() == nil && s.told != err.Error() {
 			s.told = err.Error()
 			l.event(Event{Kind: NoteEvent, Text: "not written down yet: " + err.Error()})
@@ -122,6 +130,11 @@ func (l *loop) saved(turn, n int, err error) {
 		s.due.Reset(saveAfter)
 	}
 }
+
+// manyPaths are so many that the memory which it took to look at them, and to
+// write them down, is given back to the system: a session idles for hours after
+// its first minute.
+const manyPaths = 5_000
 
 // saveLast is save for the end of the session.
 func (l *loop) saveLast(ctx context.Context) error {
