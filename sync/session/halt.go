@@ -25,7 +25,7 @@ func (l *loop) stop(h *reconcile.Halt) {
 }
 
 func showHalt(h *reconcile.Halt, name string) Halt {
-	hint := h.Hint() + "; `kfdev sync resume " + name + "` has them deleted"
+	hint := h.Hint() + "; `kfdev sync resume " + name + "` says what would be deleted"
 	return Halt{Reason: h.Reason, Text: h.Error(), Hint: hint, Deletes: h.Deletes, Of: h.Of}
 }
 

@@ -20,16 +20,18 @@ const (
 	firstConnect  = 100 * time.Millisecond
 	lastConnect   = 15 * time.Second
 	steadyAfter   = 10 * time.Second // a connection that held so long is made again at once
+	leavingBudget = time.Second      // for what is on its way when the session is to end
 	closingBudget = 5 * time.Second  // for writing down the last agreements
 )
 
 // loop is a session at work. Its fields belong to the goroutine of run.
 type loop struct {
-	config Config
-	ctx    context.Context // ends with the session
-	events chan func()     // of what runs beside the loop
-	work   sync.WaitGroup
-	failed error // why the session ends
+	config  Config
+	ctx     context.Context // ends with the session
+	events  chan func()     // of what runs beside the loop
+	work    sync.WaitGroup
+	failed  error // why the session ends
+	leaving bool  // nothing more is begun
 
 	rules     Rules
 	reloading bool
@@ -84,10 +86,10 @@ type problem struct {
 // can't go on.
 func (s *Session) Run(ctx context.Context) (err error) {
 	defer close(s.done)
-	ctx, cancel := context.WithCancel(ctx)
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	l := &loop{
-		config: s.config, ctx: ctx, events: make(chan func()),
+		config: s.config, ctx: life, events: make(chan func()),
 		local: newSide(local), remote: newSide(remote),
 		base: ancestor.Nothing(), pending: map[string]bool{}, problems: map[string]*problem{},
 		merging: map[string]merge{}, holding: map[string]int{}, prefer: s.config.Prefer,
@@ -109,7 +111,8 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	l.setState(Connecting)
 	l.scan(l.local)
 	l.dial()
-	l.serve(s.asks)
+	l.serve(s.asks, ctx.Done())
+	l.finishSending()
 	err = l.failed
 	cancel()
 	return errors.Join(err, l.close())
@@ -121,11 +124,11 @@ func stopped() *time.Timer {
 	return t
 }
 
-// serve does what comes, until the session ends.
-func (l *loop) serve(asks <-chan ask) {
+// serve does what comes, until the session is to end.
+func (l *loop) serve(asks <-chan ask, end <-chan struct{}) {
 	for l.failed == nil {
 		select {
-		case <-l.ctx.Done():
+		case <-end:
 			return
 		case do := <-l.events:
 			do()
@@ -139,6 +142,22 @@ func (l *loop) serve(asks <-chan ask) {
 			l.progress()
 		}
 		l.showState()
+	}
+}
+
+// finishSending waits a moment for what is on its way: whose outcome is not known
+// would be a conflict if it is changed before the session begins again.
+func (l *loop) finishSending() {
+	l.leaving = true
+	timer := time.NewTimer(leavingBudget)
+	defer timer.Stop()
+	for l.failed == nil && (l.local.sending != nil || l.remote.sending != nil) {
+		select {
+		case do := <-l.events:
+			do()
+		case <-timer.C:
+			return
+		}
 	}
 }
 

@@ -349,3 +349,21 @@ func TestFinalErrorsEndIt(t *testing.T) {
 	err := session.New(p.config).Run(t.Context())
 	require.ErrorContains(t, err, "no rights")
 }
+
+// A session that is stopped while a file is on its way knows that it arrived.
+func TestStoppingWaitsForWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.write(p.local, "a", "0")
+	s, stop := p.start()
+	p.status(s, inSync)
+	for i := range 20 {
+		p.write(p.local, "a", fmt.Sprint("seen ", i))
+		p.has(p.remote, "a", fmt.Sprint("seen ", i)) // its outcome may still be on its way
+		stop()
+		p.write(p.local, "a", fmt.Sprint("edited ", i))
+		s, stop = p.start()
+		p.has(p.remote, "a", fmt.Sprint("edited ", i))
+		require.Empty(t, p.status(s, inSync).Conflicts)
+	}
+}

@@ -25,7 +25,7 @@ type sending struct {
 
 // step finds out what is to be done, and begins it.
 func (l *loop) step() {
-	if !l.local.ready() || !l.remote.ready() || !l.known {
+	if !l.local.ready() || !l.remote.ready() || !l.known || l.leaving {
 		return
 	}
 	idle := l.local.sending == nil && l.remote.sending == nil
