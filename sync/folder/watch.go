@@ -1,11 +1,11 @@
 package folder
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/sync/ignore"
 	"github.com/kfdev/kfdev/sync/watch"
 )
 
@@ -71,30 +71,13 @@ func skip(rules Matcher) func(path string, dir bool) bool {
 }
 
 // hold is the lock that git takes before it changes the files of the repository
-// that the root is in; empty where it is in none.
+// that the root is in, or of the one that `git init` would make of it.
 func hold(root string) string {
 	if real, err := filepath.EvalSymlinks(root); err == nil {
 		root = real
 	}
-	for dir := root; ; dir = filepath.Dir(dir) {
-		git := filepath.Join(dir, ".git")
-		info, err := os.Lstat(git)
-		switch {
-		case err != nil:
-		case info.IsDir():
-			return filepath.Join(git, "index.lock")
-		case info.Mode().IsRegular() && info.Size() < 8<<10:
-			// A worktree or a submodule names its folder (gitrepository-layout(5)).
-			text, err := os.ReadFile(git)
-			if to, ok := strings.CutPrefix(strings.TrimRight(string(text), "\n"), "gitdir: "); err == nil && ok {
-				if !filepath.IsAbs(to) {
-					to = filepath.Join(dir, to)
-				}
-				return filepath.Join(to, "index.lock")
-			}
-		}
-		if dir == filepath.Dir(dir) {
-			return ""
-		}
+	if lock := ignore.Hold(root); lock != "" {
+		return lock
 	}
+	return filepath.Join(root, ".git", "index.lock")
 }
