@@ -1,12 +1,8 @@
 package fieldpath
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
-	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -236,92 +232,6 @@ func (r *reader) steps() ([]Step, error) {
 	return steps, nil
 }
 
-func (r *reader) selector() (Step, error) {
-	r.at++
-	from := r.at
-	s, err := r.selected()
-	if err != nil {
-		return s, err
-	}
-	if !r.take(']') {
-		return s, r.errorf(r.at, "] is wanted, not %s: a value with other characters than letters, digits and _-./: is quoted", r.seen())
-	}
-	if s.Kind == Index && s.Index > maxIndex {
-		return s, r.errorf(from, "no list is that long")
-	}
-	return s, nil
-}
-
-func (r *reader) selected() (Step, error) {
-	switch {
-	case r.take('*'):
-		return Step{Kind: All}, nil
-	case r.take('='):
-		v, err := r.value()
-		return Step{Kind: Value, Key: v}, err
-	case r.peek() == '"':
-		key, err := r.quoted()
-		if err != nil || r.peek() != '=' {
-			return Step{Kind: Key, Key: key}, err
-		}
-		return r.pairs(key)
-	}
-	from := r.at
-	key := r.run(isKeyChar)
-	if key != "" && r.peek() == '=' {
-		return r.pairs(key)
-	}
-	if n, err := strconv.Atoi(key); err == nil && n >= 0 && strconv.Itoa(n) == key {
-		return Step{Kind: Index, Index: n}, nil
-	}
-	if key != "" {
-		return Step{}, r.errorf(from, "[%s] selects nothing: write [\"%s\"] for a map's key, [name=%s] for a list's element, [=%s] for a list's value", key, key, key, key)
-	}
-	return Step{}, r.errorf(from, "a selector is wanted, not %s: [key=value], [=value], [\"key\"], [0] or [*]", r.seen())
-}
-
-func (r *reader) pairs(key string) (Step, error) {
-	s := Step{Kind: Match}
-	for {
-		at := r.at
-		for _, m := range s.Match {
-			if m.Key == key {
-				return s, r.errorf(at, "%q comes twice", key)
-			}
-		}
-		if !r.take('=') {
-			return s, r.errorf(r.at, "= and a value are wanted, not %s", r.seen())
-		}
-		v, err := r.value()
-		if err != nil {
-			return s, err
-		}
-		s.Match = append(s.Match, Pair{Key: key, Value: v})
-		if !r.take(',') {
-			return s, nil
-		}
-		if r.peek() == '"' {
-			key, err = r.quoted()
-		} else if key = r.run(isKeyChar); key == "" {
-			err = r.errorf(r.at, "a key is wanted behind the comma, not %s", r.seen())
-		}
-		if err != nil {
-			return s, err
-		}
-	}
-}
-
-func (r *reader) value() (string, error) {
-	if r.peek() == '"' {
-		return r.quoted()
-	}
-	v := r.run(isValueChar)
-	if v == "" {
-		return "", r.errorf(r.at, "a value is wanted, not %s: one with other characters than letters, digits and _-./: is quoted", r.seen())
-	}
-	return v, nil
-}
-
 func (r *reader) quoted() (string, error) {
 	prefix, err := strconv.QuotedPrefix(r.text[r.at:])
 	if err != nil {
@@ -333,60 +243,4 @@ func (r *reader) quoted() (string, error) {
 	}
 	r.at += len(prefix)
 	return s, nil
-}
-
-// inText reads what is behind #.
-func (r *reader) inText() (*Text, error) {
-	from := r.at
-	switch {
-	case r.take('~'):
-		re, err := pattern(r.text[r.at:])
-		if err != nil {
-			return nil, r.errorf(r.at, "%v", err)
-		}
-		r.at = len(r.text)
-		return &Text{Pattern: re}, nil
-	case r.peek() != '/':
-		return nil, r.errorf(from, "behind # a place in the text is wanted, not %s: #/KEY/KEY in YAML or JSON, #~ and a regular expression with one group elsewhere", r.seen())
-	}
-	steps, err := r.steps()
-	if err != nil {
-		return nil, err
-	}
-	if r.at < len(r.text) {
-		return nil, r.errorf(r.at, "a slash and a key are wanted, not %s: a key with other characters than letters, digits, _ and - is written [\"key\"]", r.seen())
-	}
-	if _, ok := selectsByItself(steps); ok || steps[len(steps)-1].Kind == Value {
-		return nil, r.errorf(from, "the path leads to the very value that it selects by: select by another key, or by place as in [0]")
-	}
-	for _, s := range steps {
-		if s.Kind == All {
-			return nil, r.errorf(from, "a path inside a text leads to one value: [*] is not taken there")
-		}
-	}
-	return &Text{Fields: steps}, nil
-}
-
-// selectsByItself reports whether steps end at a key that an element is
-// selected by: with another value there they would lead nowhere.
-func selectsByItself(steps []Step) (string, bool) {
-	if len(steps) < 2 {
-		return "", false
-	}
-	last, before := steps[len(steps)-1], steps[len(steps)-2]
-	by := func(m Pair) bool { return last.Kind == Key && m.Key == last.Key }
-	return last.Key, slices.ContainsFunc(before.Match, by)
-}
-
-func pattern(text string) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(text)
-	switch {
-	case text == "":
-		return nil, errors.New("a regular expression with one group is wanted behind #~")
-	case err != nil:
-		return nil, fmt.Errorf("not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-	case re.NumSubexp() != 1:
-		return nil, fmt.Errorf("the regular expression has %d groups: put ( ) around the one value that differs, (?: ) around all else", re.NumSubexp())
-	}
-	return re, nil
 }

@@ -1,7 +1,6 @@
 package fieldpath
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,9 +23,14 @@ func Pointer(at []any) string {
 	for _, part := range at {
 		switch part := part.(type) {
 		case int:
-			fmt.Fprintf(&b, "/%d", part)
+			b.WriteByte('/')
+			b.WriteString(strconv.Itoa(part))
 		case string:
-			b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(part))
+			b.WriteByte('/')
+			if strings.ContainsAny(part, "~/") {
+				part = strings.ReplaceAll(strings.ReplaceAll(part, "~", "~0"), "/", "~1")
+			}
+			b.WriteString(part)
 		}
 	}
 	return b.String()

@@ -1,6 +1,8 @@
 package structure
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/kfdev/kfdev/envs/difference/fieldpath"
@@ -156,7 +158,7 @@ func (c *comparer) byKey(path []fieldpath.Step, a, b side, left, right []any, k 
 		}
 		pairs[at].b = b.child(i, right[i])
 	}
-	if k.ordered && !c.inOrder(pairs) {
+	if k.ordered && !inOrder(pairs) {
 		c.add(path, a, b, -1, true)
 	}
 	for _, p := range pairs {
@@ -164,18 +166,15 @@ func (c *comparer) byKey(path []fieldpath.Step, a, b side, left, right []any, k 
 	}
 }
 
-// inOrder reports whether the elements that both lists have, and that are not
-// marked, come in the same order.
-func (c *comparer) inOrder(pairs []pair) bool {
+// inOrder reports whether the elements that both lists have come in the same
+// order.
+func inOrder(pairs []pair) bool {
 	last := -1
 	for _, p := range pairs {
 		if !p.a.has || !p.b.has {
 			continue
 		}
-		if _, marked := c.markOf(p.a, p.b); marked {
-			continue
-		}
-		at, _ := p.b.at[len(p.b.at)-1].(int)
+		at := p.b.index()
 		if at < last {
 			return false
 		}
@@ -184,78 +183,82 @@ func (c *comparer) inOrder(pairs []pair) bool {
 	return true
 }
 
+func (s side) index() int {
+	i, _ := s.at[len(s.at)-1].(int)
+	return i
+}
+
+func (p pair) place() pair {
+	s := p.a
+	if !s.has {
+		s = p.b
+	}
+	p.step = fieldpath.Step{Kind: fieldpath.Index, Index: s.index()}
+	return p
+}
+
 // byPlace pairs the elements that have no mark one by one, so that an element
-// that only one side has, and is marked, moves none of the others.
+// that only one side has, and is marked, moves none of the others. Those that
+// are marked are paired by the names of their marks.
 func (c *comparer) byPlace(path []fieldpath.Step, a, b side, left, right []any) {
-	plainA, markedA := c.split(a, left, true)
-	plainB, markedB := c.split(b, right, false)
+	plainA, markedA := c.split(c.A, a, left)
+	plainB, markedB := c.split(c.B, b, right)
+	var pairs []pair
 	for i := range max(len(plainA), len(plainB)) {
 		var p pair
-		if i < len(plainB) {
-			p.b = plainB[i]
-			p.step = place(p.b)
-		}
 		if i < len(plainA) {
 			p.a = plainA[i]
-			p.step = place(p.a)
 		}
+		if i < len(plainB) {
+			p.b = plainB[i]
+		}
+		pairs = append(pairs, p)
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(names(markedA), names(markedB))))) {
+		for i := range max(len(markedA[name]), len(markedB[name])) {
+			var p pair
+			if i < len(markedA[name]) {
+				p.a = markedA[name][i]
+			}
+			if i < len(markedB[name]) {
+				p.b = markedB[name][i]
+			}
+			pairs = append(pairs, p)
+		}
+	}
+	byA := slices.Clone(pairs)
+	slices.SortStableFunc(byA, func(x, y pair) int { return cmp.Compare(order(x), order(y)) })
+	if !inOrder(byA) {
+		c.add(path, a, b, -1, true)
+	}
+	for _, p := range pairs {
+		p = p.place()
 		c.compare(append(slices.Clip(path), p.step), p.a, p.b, "")
 	}
-	for i := range max(len(markedA), len(markedB)) {
-		for len(markedA) > i && len(markedB) > i && markedA[i].name != markedB[i].name {
-			// The lists are sorted by name: the smaller has no partner.
-			if markedA[i].name < markedB[i].name {
-				markedB = slices.Insert(markedB, i, marked{name: markedA[i].name})
-			} else {
-				markedA = slices.Insert(markedA, i, marked{name: markedB[i].name})
-			}
-		}
-		var p pair
-		if i < len(markedB) && markedB[i].has {
-			p.b = markedB[i].side
-			p.step = place(p.b)
-		}
-		if i < len(markedA) && markedA[i].has {
-			p.a = markedA[i].side
-			p.step = place(p.a)
-		}
-		if p.a.has || p.b.has {
-			c.compare(append(slices.Clip(path), p.step), p.a, p.b, "")
-		}
+}
+
+// order is where an element is on its left side.
+func order(p pair) int {
+	if p.a.has {
+		return p.a.index()
 	}
+	return -1
 }
 
-func place(s side) fieldpath.Step {
-	i, _ := s.at[len(s.at)-1].(int)
-	return fieldpath.Step{Kind: fieldpath.Index, Index: i}
-}
+func names(m map[string][]side) []string { return slices.Collect(maps.Keys(m)) }
 
-type marked struct {
-	side
-	name string
-}
-
-func (c *comparer) split(of side, list []any, isA bool) (plain []side, withMark []marked) {
+// split returns the elements without a mark, and those with one by its name.
+func (c *comparer) split(marks Marks, of side, list []any) (plain []side, marked map[string][]side) {
+	marked = map[string][]side{}
 	for i, item := range list {
 		s := of.child(i, item)
-		m, ok := c.A[s.pointer()]
-		if !isA {
-			m, ok = c.B[s.pointer()]
+		if !c.plain {
+			if m, ok := marks[s.pointer()]; ok {
+				marked[m.Name] = append(marked[m.Name], s)
+				continue
+			}
 		}
-		if ok {
-			withMark = append(withMark, marked{side: s, name: m.Name})
-		} else {
-			plain = append(plain, s)
-		}
+		plain = append(plain, s)
 	}
-	slices.SortStableFunc(withMark, func(a, b marked) int {
-		if a.name < b.name {
-			return -1
-		}
-		if a.name > b.name {
-			return 1
-		}
-		return 0
-	})
-	return plain, withMark
+	return plain, marked
 }

@@ -33,6 +33,9 @@ type Change struct {
 type Mark struct {
 	ID   int
 	Name string // pairs elements of lists that have no key
+	// Presence says that the mark is about the place being there: where both
+	// sides have it, what is below it is looked at.
+	Presence bool
 }
 
 // Marks are marks by the place's pointer.
@@ -55,6 +58,7 @@ type Result struct {
 // Compare returns every place where b is not a, in a fixed order.
 func Compare(a, b any, options Options) Result {
 	c := &comparer{Options: options, above: [2]map[string]bool{above(options.A), above(options.B)}}
+	c.plain = len(options.A)+len(options.B) == 0
 	c.compare(nil, side{has: true, value: a}, side{has: true, value: b}, "")
 	return c.result
 }
@@ -92,6 +96,7 @@ func (s side) child(part, value any) side {
 type comparer struct {
 	Options
 	above  [2]map[string]bool
+	plain  bool // no mark is below the place at hand
 	result Result
 }
 
@@ -121,8 +126,8 @@ func (c *comparer) holdsMarks(a, b side) bool {
 
 // compare compares two places; key is the field that they are in.
 func (c *comparer) compare(path []fieldpath.Step, a, b side, key string) {
-	if len(c.A)+len(c.B) > 0 {
-		if m, ok := c.markOf(a, b); ok {
+	if !c.plain {
+		if m, ok := c.markOf(a, b); ok && !(m.Presence && a.has == b.has) {
 			if a.has != b.has || !Equal(a.value, b.value) {
 				c.add(path, a, b, m.ID, false)
 			} else {
@@ -130,6 +135,14 @@ func (c *comparer) compare(path []fieldpath.Step, a, b side, key string) {
 			}
 			return
 		}
+		if !c.holdsMarks(a, b) {
+			c.plain = true
+			defer func() { c.plain = false }()
+		}
+	}
+	if c.plain && a.has && b.has && Equal(a.value, b.value) {
+		c.result.Equal += leaves(a.value)
+		return
 	}
 	if a.has != b.has {
 		c.oneSided(path, a, b, key)
@@ -161,7 +174,7 @@ func (c *comparer) oneSided(path []fieldpath.Step, a, b side, key string) {
 	if b.has {
 		here = b
 	}
-	if !c.holdsMarks(a, b) {
+	if c.plain {
 		c.add(path, a, b, -1, false)
 		return
 	}

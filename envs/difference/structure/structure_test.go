@@ -136,6 +136,14 @@ func TestCompareWithMarks(t *testing.T) {
 			structure.Marks{"/x/0": {ID: 0, Name: "p"}, "/x/1": {ID: 1, Name: "q"}}, structure.Marks{"/x/0": {ID: 1, Name: "q"}},
 			[]string{"x[0] removed mark 0", "x[1] mark 1"},
 		},
+		"a marked argument that moves": {
+			`{args: [a, b, c]}`, `{args: [b, a, c]}`, mark(0, "/args/0"), mark(0, "/args/1"), []string{"args order"},
+		},
+		"presence is not the content": {
+			`{containers: [{name: a, x: 1}]}`, `{containers: [{name: a, x: 2}, {name: b}]}`,
+			structure.Marks{"/containers/0": {Presence: true}}, structure.Marks{"/containers/0": {Presence: true}, "/containers/1": {ID: 1, Presence: true}},
+			[]string{"containers[name=a]/x", "containers[name=b] added mark 1"},
+		},
 		"a marked list only here": {`{}`, `{x: [{k: 1}, {k: 2}]}`, nil, mark(0, "/x/0"), []string{"x[1] added", "x[0] added mark 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
