@@ -344,17 +344,31 @@ func undoneText(w io.Writer, u session.Undone) error {
 }
 
 func newSyncResume(a *app) *cobra.Command {
-	return &cobra.Command{
+	var accept bool
+	cmd := &cobra.Command{
 		Use:   "resume [NAME]",
-		Short: "Let a halted session go on, with what it was halted for",
+		Short: "Let a halted session go on",
 		Long: `A session halts before it deletes very much, or where a folder is empty or gone
-all of a sudden. resume says that this is meant: it is done on the other side,
-too. Where it is not meant, put the folder back, and the session goes on by
-itself.`,
-		Example: "  kfdev sync resume\n  kfdev sync resume nb",
+all of a sudden: nothing is sent until a person says so. Where that is not meant,
+put the folder back, and the session goes on by itself.
+
+resume says what would be deleted, and where; exit code 8. With --accept-deletes
+it is deleted there. Where more would be by then, the session halts again. What
+was deleted, kfdev sync undo brings back.`,
+		Example: "  kfdev sync resume\n  kfdev sync resume nb --accept-deletes",
 		Args:    one("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withSession(cmd, strings.Join(args, ""), func(c *control.Client, r control.Running) error {
+				status, err := c.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if h := status.Halt; h != nil && !accept {
+					return &fault.Error{
+						Op: "resuming the session", Subject: r.Name, Kind: fault.Gate, Err: errors.New(h.Text),
+						Hint: "put back what is missing; or, if it is to be deleted: kfdev sync resume " + r.Name + " --accept-deletes",
+					}
+				}
 				if err := c.Resume(cmd.Context()); err != nil {
 					return err
 				}
@@ -365,4 +379,6 @@ itself.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&accept, "accept-deletes", false, "have deleted on the other side what the session was halted for")
+	return cmd
 }
