@@ -15,7 +15,7 @@ import (
 // because one is mounted inside the root: content is copied, to a temporary file
 // beside the path and from there renamed.
 func (a *apply) across(i int, c tree.Change, st beneath.Stat, given time.Time) error {
-	root := a.state.root
+	root := a.root
 	leaf := c.From.Kind == tree.File || c.From.Kind == tree.Symlink
 	if leaf {
 		if err := a.keep(i, c); err != nil {
@@ -47,12 +47,12 @@ func (a *apply) bring(i int, c tree.Change, fresh string, given time.Time) error
 	if err := a.duplicate(a.in(a.staged[i].place), fresh, c.To); err != nil || c.To.Kind != tree.File {
 		return err
 	}
-	return a.state.root.Touch(fresh, given)
+	return a.root.Touch(fresh, given)
 }
 
 // place renames what was brought over what is at a path.
 func (a *apply) place(i int, c tree.Change, fresh string) error {
-	root := a.state.root
+	root := a.root
 	if c.From.Kind == tree.Dir {
 		if err := a.rmdir(c.Path); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (a *apply) place(i int, c tree.Change, fresh string) error {
 func (a *apply) keep(i int, c tree.Change) error {
 	old := a.spot(i) + ".old"
 	if err := a.duplicate(c.Path, a.in(old), c.From); err != nil {
-		return errors.Join(err, a.state.root.RemoveAll(a.in(old)))
+		return errors.Join(err, a.root.RemoveAll(a.in(old)))
 	}
 	a.staged[i].old = old
 	return nil
@@ -83,7 +83,7 @@ func (a *apply) keep(i int, c tree.Change) error {
 // duplicate copies a file or link, with its permissions. What was copied must be
 // what it should be.
 func (a *apply) duplicate(from, to string, e tree.Entry) error {
-	root := a.state.root
+	root := a.root
 	if e.Kind == tree.Symlink {
 		return root.Symlink(e.Target, to)
 	}

@@ -38,6 +38,8 @@ func (f *Folder) Apply(ctx context.Context, changes []tree.Change, from endpoint
 	if same, err := a.state.root.Same(); !same {
 		return nil, &fault.Error{Op: "changing the folder", Subject: f.o.Root, Err: errors.Join(endpoint.ErrRootGone, err)}
 	}
+	a.root = a.state.root.Keeping()
+	defer a.root.ForgetAll()
 	for i := range changes {
 		a.check(i)
 	}
@@ -60,6 +62,7 @@ func (f *Folder) Apply(ctx context.Context, changes []tree.Change, from endpoint
 type apply struct {
 	f        *Folder
 	state    *state
+	root     *beneath.Root // keeps the folder that is staged in
 	changes  []tree.Change
 	outcomes []endpoint.Outcome
 	staged   []staged
@@ -69,6 +72,11 @@ type apply struct {
 	bytes    int64  // of what was taken away
 	took     bool   // something was taken away
 	checked  map[string]content
+	folder   struct { // see folderOf
+		path  string
+		known bool
+		stat  beneath.Stat
+	}
 }
 
 // staged is what was made ready for a change.
@@ -153,7 +161,7 @@ func execOnly(c tree.Change) bool {
 // current is what is at a path. A file is read where its stamp does not tell
 // that it is as known. What is no part of a tree is an error.
 func (a *apply) current(ctx context.Context, path string) (tree.Entry, beneath.Stat, error) {
-	st, err := a.state.root.Stat(path)
+	st, err := a.root.Stat(path)
 	switch {
 	case gone(err):
 		return tree.Entry{}, st, nil
@@ -164,7 +172,7 @@ func (a *apply) current(ctx context.Context, path string) (tree.Entry, beneath.S
 	case beneath.Dir:
 		return tree.Entry{Kind: tree.Dir}, st, nil
 	case beneath.Symlink:
-		target, err := a.state.root.Readlink(path)
+		target, err := a.root.Readlink(path)
 		if err == nil && !inside(path, target) {
 			err = fmt.Errorf("%w: a symbolic link that leads out of the folder is there", endpoint.ErrRefused)
 		}
@@ -185,7 +193,7 @@ func (a *apply) current(ctx context.Context, path string) (tree.Entry, beneath.S
 // reading is current for a file that must be read.
 func (a *apply) reading(ctx context.Context, path string) (tree.Entry, beneath.Stat, error) {
 	for tries := 0; ; tries++ {
-		c, err := read(ctx, a.state.root, path, a.f.o.Caps.FileBytes, false)
+		c, err := read(ctx, a.root, path, a.f.o.Caps.FileBytes, false)
 		switch {
 		case errors.Is(err, errChanging) && tries < 3:
 			continue
@@ -196,7 +204,7 @@ func (a *apply) reading(ctx context.Context, path string) (tree.Entry, beneath.S
 		case c.entry.Digest == tree.Digest{}:
 			return c.entry, beneath.Stat{}, fmt.Errorf("%w: what is there is larger than is allowed", endpoint.ErrRefused)
 		}
-		st, err := a.state.root.Stat(path)
+		st, err := a.root.Stat(path)
 		if err == nil && !c.stamp.is(st) {
 			err = endpoint.ErrChanged
 		}
@@ -212,7 +220,7 @@ func (a *apply) clean() error {
 	var err error
 	for i := range a.staged {
 		if s := &a.staged[i]; s.place != "" {
-			if e := a.state.root.Remove(a.in(s.place)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			if e := a.root.Remove(a.in(s.place)); e != nil && !errors.Is(e, fs.ErrNotExist) {
 				err = errors.Join(err, e)
 			}
 		}
@@ -221,7 +229,7 @@ func (a *apply) clean() error {
 	case a.batch == "":
 		a.state.staging = err == nil
 	case !a.took:
-		err = errors.Join(err, a.state.root.RemoveAll(a.base))
+		err = errors.Join(err, a.root.RemoveAll(a.base))
 	default:
 		a.f.mu.Lock()
 		a.state.trash = append(a.state.trash, batch{name: a.batch, bytes: a.bytes, made: time.Now()})

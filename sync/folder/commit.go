@@ -43,14 +43,9 @@ func (a *apply) recheck(ctx context.Context, path string) {
 func (a *apply) one(ctx context.Context, i int) {
 	path := a.changes[i].Path
 	for range 3 {
-		a.f.mu.Lock()
-		now, st, settled, err := a.now(path)
-		if settled || err != nil {
-			a.settled(i, now, st, err)
-			a.f.mu.Unlock()
+		if a.attempt(i, path) {
 			return
 		}
-		a.f.mu.Unlock()
 		a.recheck(ctx, path)
 		if err := ctx.Err(); err != nil {
 			a.outcomes[i].Err = err
@@ -67,10 +62,26 @@ func (a *apply) one(ctx context.Context, i int) {
 	a.f.wake()
 }
 
+// attempt is one without reading: false where that must come first.
+func (a *apply) attempt(i int, path string) bool {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	// Others may move the folder: it is kept for one change, not for the next.
+	parent := tree.Parent(path)
+	a.root.Keep(parent)
+	defer a.root.Forget(parent)
+	now, st, settled, err := a.now(path)
+	if !settled && err == nil {
+		return false
+	}
+	a.settled(i, now, st, err)
+	return true
+}
+
 // now is current without reading: settled is false where that must come first.
 // The caller has mu.
 func (a *apply) now(path string) (e tree.Entry, st beneath.Stat, settled bool, err error) {
-	st, err = a.state.root.Stat(path)
+	st, err = a.root.Stat(path)
 	switch {
 	case gone(err):
 		return e, st, true, nil
@@ -81,7 +92,7 @@ func (a *apply) now(path string) (e tree.Entry, st beneath.Stat, settled bool, e
 	case beneath.Dir:
 		return tree.Entry{Kind: tree.Dir}, st, true, nil
 	case beneath.Symlink:
-		target, err := a.state.root.Readlink(path)
+		target, err := a.root.Readlink(path)
 		if err == nil && !inside(path, target) {
 			err = fmt.Errorf("%w: a symbolic link that leads out of the folder is there", endpoint.ErrRefused)
 		}
@@ -153,7 +164,7 @@ func (a *apply) say(path string, o *endpoint.Outcome) {
 
 // perform makes a change. The caller has mu; st is what is at the path.
 func (a *apply) perform(i int, c tree.Change, st beneath.Stat) error {
-	root := a.state.root
+	root := a.root
 	if execOnly(c) {
 		if err := root.Chmod(c.Path, withExec(st.Mode, c.To.Exec)); err != nil {
 			return err
@@ -173,6 +184,7 @@ func (a *apply) perform(i int, c tree.Change, st beneath.Stat) error {
 	}
 	err := a.exchange(i, c, st)
 	if errors.Is(err, unix.EXDEV) {
+		a.root.Forget(tree.Parent(c.Path)) // copying may take long
 		err = a.across(i, c, st, given)
 	}
 	if err == nil {
@@ -183,7 +195,7 @@ func (a *apply) perform(i int, c tree.Change, st beneath.Stat) error {
 
 // exchange takes away what is at a path, and puts there what was staged.
 func (a *apply) exchange(i int, c tree.Change, st beneath.Stat) error {
-	root := a.state.root
+	root := a.root
 	if c.From.Kind == tree.Dir {
 		if err := a.rmdir(c.Path); err != nil {
 			return err
@@ -239,7 +251,7 @@ func existing(err error) error {
 // replace exchanges a file or link for what was staged, so that the path is never
 // empty. What was there takes the place of what was staged.
 func (a *apply) replace(i int, path string, st beneath.Stat) error {
-	root, name := a.state.root, a.staged[i].place
+	root, name := a.root, a.staged[i].place
 	place := a.in(name)
 	err := root.Rename(place, path, beneath.Exchange)
 	if !errors.Is(err, beneath.ErrUnsupported) {
@@ -270,7 +282,7 @@ func (a *apply) replace(i int, path string, st beneath.Stat) error {
 // verify makes sure that what was moved is what was looked at, and else puts it
 // back.
 func (a *apply) verify(moved string, st beneath.Stat, back func() error) error {
-	now, err := a.state.root.Stat(moved)
+	now, err := a.root.Stat(moved)
 	if err == nil && now.Kind == st.Kind && stampOf(st, time.Time{}).moved(now) {
 		return nil
 	}
@@ -279,14 +291,14 @@ func (a *apply) verify(moved string, st beneath.Stat, back func() error) error {
 
 // rename moves something to where nothing is.
 func (a *apply) rename(from, to string) error {
-	err := a.state.root.Rename(from, to, beneath.NoReplace)
+	err := a.root.Rename(from, to, beneath.NoReplace)
 	if !errors.Is(err, beneath.ErrUnsupported) {
 		return err
 	}
-	if _, err := a.state.root.Stat(to); err == nil {
+	if _, err := a.root.Stat(to); err == nil {
 		return fs.ErrExist
 	}
-	return a.state.root.Rename(from, to, beneath.Replace)
+	return a.root.Rename(from, to, beneath.Replace)
 }
 
 // arrival is the time that a file gets: now or, where what it replaces is from
@@ -315,7 +327,7 @@ func (a *apply) arrived(path string, to tree.Entry, given time.Time) {
 	if to.Kind != tree.File {
 		return
 	}
-	st, err := a.state.root.Stat(path)
+	st, err := a.root.Stat(path)
 	switch {
 	case err != nil || st.Kind != beneath.File:
 		a.f.dirty[path] = true

@@ -18,24 +18,24 @@ func (a *apply) mkdir(i int, path string) error {
 	if mode == 0 {
 		mode = 0o755
 	}
-	return a.state.root.Mkdir(path, mode)
+	return a.root.Mkdir(path, mode)
 }
 
 // rmdir removes a folder, and says what is in it where it can't.
 func (a *apply) rmdir(path string) error {
-	err := a.state.root.Rmdir(path)
+	err := a.root.Rmdir(path)
 	if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrExist) {
 		return existing(err)
 	}
-	names, listed := a.state.root.Names(path, a.f.o.Caps.Paths)
+	names, listed := a.root.Names(path, a.f.o.Caps.Paths)
 	if listed != nil {
 		return errors.Join(err, listed)
 	}
 	for _, name := range names {
 		child := tree.Join(path, name)
-		st, err := a.state.root.Stat(child)
+		st, err := a.root.Stat(child)
 		if err == nil && !reserved(name) && st.Kind != beneath.Other && !a.f.rules.Ignored(child, st.Kind == beneath.Dir) {
-			if target, err := a.state.root.Readlink(child); err != nil || inside(child, target) {
+			if target, err := a.root.Readlink(child); err != nil || inside(child, target) {
 				return fmt.Errorf("%w: it holds %q", endpoint.ErrChanged, name)
 			}
 		}

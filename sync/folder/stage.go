@@ -33,7 +33,7 @@ func (a *apply) stage(ctx context.Context, from endpoint.Fetcher) error {
 		}
 		switch {
 		case c.To.Kind == tree.Symlink:
-			if o.Err = a.state.root.Symlink(c.To.Target, a.in(a.spot(i))); o.Err == nil {
+			if o.Err = a.root.Symlink(c.To.Target, a.in(a.spot(i))); o.Err == nil {
 				a.staged[i].place = a.spot(i)
 			}
 		case c.To.Size == 0:
@@ -57,15 +57,16 @@ func (a *apply) ready() error {
 	}
 	if !a.state.staging {
 		// What a cut-off call left there, or a session that ended, was never seen.
-		if err := a.state.root.RemoveAll(stagingPath); err != nil {
+		if err := a.root.RemoveAll(stagingPath); err != nil {
 			return err
 		}
-		if err := a.state.root.Mkdir(stagingPath, 0o700); err != nil {
+		if err := a.root.Mkdir(stagingPath, 0o700); err != nil {
 			return err
 		}
 	}
 	a.state.staging = false
 	a.base = stagingPath
+	a.root.Keep(a.base)
 	return nil
 }
 
@@ -90,7 +91,7 @@ func (a *apply) copied(ctx context.Context, i int, sources map[tree.Digest]strin
 	if !ok {
 		return false
 	}
-	file, _, err := a.state.root.Open(path)
+	file, _, err := a.root.Open(path)
 	if err != nil {
 		return false
 	}
@@ -202,12 +203,16 @@ func (s *stager) begin() error {
 	if c.To.Exec {
 		mode = 0o755
 	}
-	st, err := s.a.state.root.Stat(c.Path)
+	var st beneath.Stat
+	var err error
+	if c.From.Kind == tree.File {
+		st, err = s.a.root.Stat(c.Path)
+	}
 	if err == nil && st.Kind == beneath.File {
 		s.mode = withExec(st.Mode, c.To.Exec)
 		mode = 0o600
 	}
-	if s.file, err = s.a.state.root.Create(s.a.in(s.a.spot(s.i)), mode); err != nil {
+	if s.file, err = s.a.root.Create(s.a.in(s.a.spot(s.i)), mode); err != nil {
 		return err
 	}
 	s.a.staged[s.i].place = s.a.spot(s.i)
@@ -222,14 +227,25 @@ func (s *stager) begin() error {
 // is new, the folder that it will be in. Best effort: the content counts.
 func (s *stager) own(st beneath.Stat) {
 	if st.Kind != beneath.File {
-		var err error
-		if st, err = s.a.state.root.Stat(tree.Parent(s.a.changes[s.i].Path)); err != nil {
-			return
-		}
+		st = s.a.folderOf(s.a.changes[s.i].Path)
 	}
 	if st.UID != 0 || st.GID != 0 {
 		_ = s.file.Chown(int(st.UID), int(st.GID))
 	}
+}
+
+// folderOf is the folder that a path is in; the zero Stat where it is not there.
+// The changes of a folder come together, so that the last answer is the next.
+func (a *apply) folderOf(path string) beneath.Stat {
+	parent := tree.Parent(path)
+	if a.folder.path != parent || !a.folder.known {
+		st, err := a.root.Stat(parent)
+		if err != nil {
+			st = beneath.Stat{}
+		}
+		a.folder.path, a.folder.known, a.folder.stat = parent, true, st
+	}
+	return a.folder.stat
 }
 
 // withExec is a mode that lets whoever may read also execute, or nobody. Special
@@ -273,7 +289,7 @@ func (s *stager) write(p endpoint.Piece) error {
 		return nil
 	}
 	s.wrote = s.size
-	return s.a.state.root.Write(s.file, data, at)
+	return s.a.root.Write(s.file, data, at)
 }
 
 // hole is how many zeros there must be for them not to be written.
@@ -325,7 +341,7 @@ func (s *stager) fail(err error) {
 		s.file = nil
 	}
 	if place := &s.a.staged[s.i].place; *place != "" {
-		if err := s.a.state.root.Remove(s.a.in(*place)); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err := s.a.root.Remove(s.a.in(*place)); err == nil || errors.Is(err, fs.ErrNotExist) {
 			*place = ""
 		}
 	}

@@ -86,7 +86,7 @@ func (a *apply) intend() {
 		}
 		l := lost{index: i, path: c.Path, from: c.From, to: c.To}
 		if c.From.Kind == tree.Dir {
-			if st, err := a.state.root.Stat(c.Path); err == nil {
+			if st, err := a.root.Stat(c.Path); err == nil {
 				l.mode = st.Mode & 0o777
 			}
 		}
@@ -106,7 +106,7 @@ func (a *apply) writeDown(list []lost) error {
 	if err := a.ready(); err != nil {
 		return err
 	}
-	root, name := a.state.root, a.base+"/"+manifestName
+	root, name := a.root, a.base+"/"+manifestName
 	file, err := root.Create(name, 0o600)
 	if err != nil {
 		return err
@@ -115,7 +115,9 @@ func (a *apply) writeDown(list []lost) error {
 	if err == nil {
 		batch := a.f.batchName(a.state)
 		if err = root.Rename(a.base, trashPath+"/"+batch, beneath.Replace); err == nil {
+			a.root.Forget(a.base)
 			a.batch, a.base = batch, trashPath+"/"+batch
+			a.root.Keep(a.base)
 			return nil
 		}
 	}

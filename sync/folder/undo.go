@@ -52,7 +52,7 @@ func (f *Folder) Undo(ctx context.Context) (string, []endpoint.Update, error) {
 func (f *Folder) restore(ctx context.Context, s *state, b batch, list []lost) ([]endpoint.Update, error) {
 	dir := trashPath + "/" + b.name
 	// It works as Apply does, with the old content as what was staged.
-	a := &apply{f: f, state: s, base: dir, apart: "undo-", batch: b.name, checked: map[string]content{}}
+	a := &apply{f: f, state: s, root: s.root, base: dir, apart: "undo-", batch: b.name, checked: map[string]content{}}
 	began := time.Now()
 	for _, l := range slices.Backward(list) {
 		a.changes = append(a.changes, tree.Change{Path: l.path, From: l.to, To: l.from})
@@ -93,7 +93,7 @@ func (a *apply) prepare(ctx context.Context, i int, l lost) bool {
 	}
 	if l.from.Kind == tree.Dir || l.to.Kind == tree.Dir {
 		// Between the two there was nothing for a moment, in which it may have ended.
-		if _, err := a.state.root.Stat(l.path); gone(err) {
+		if _, err := a.root.Stat(l.path); gone(err) {
 			a.changes[i].From = tree.Entry{}
 		}
 	}
@@ -104,11 +104,11 @@ func (a *apply) prepare(ctx context.Context, i int, l lost) bool {
 	for _, place := range []string{strconv.Itoa(l.index), strconv.Itoa(l.index) + ".old"} {
 		e := tree.Entry{}
 		if l.from.Kind == tree.Symlink {
-			target, err := a.state.root.Readlink(a.in(place))
+			target, err := a.root.Readlink(a.in(place))
 			if err == nil {
 				e = tree.Entry{Kind: tree.Symlink, Target: target}
 			}
-		} else if c, err := read(ctx, a.state.root, a.in(place), l.from.Size, false); err == nil {
+		} else if c, err := read(ctx, a.root, a.in(place), l.from.Size, false); err == nil {
 			e = c.entry
 		}
 		if e == l.from {

@@ -26,6 +26,7 @@ type Root struct {
 	path   string
 	direct bool // openat2 can be used
 	before func(op, path string) error
+	kept   map[string]int // see Keep
 }
 
 // Open opens a folder. Symbolic links on the way to it are followed.
@@ -84,6 +85,9 @@ func (r *Root) inParent(path string, do func(dir int, name string) error) error 
 	i := strings.LastIndexByte(path, '/')
 	if i < 0 {
 		return do(r.fd(), path)
+	}
+	if dir, ok := r.kept[path[:i]]; ok {
+		return do(dir, path[i+1:])
 	}
 	dir, err := r.resolve(path[:i], unix.O_DIRECTORY|pathOnly)
 	if err != nil {
