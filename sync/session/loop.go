@@ -286,8 +286,9 @@ func (l *loop) drop(err error) {
 	l.traffic = l.trafficNow()
 	l.link = nil
 	l.dropLink()
-	l.saver.doubt(l.remote.sending)
+	l.saver.doubt()
 	if going := l.remote.sending; going != nil {
+		l.remote.unsure = append(l.remote.unsure, going.changes...)
 		l.finish(going, nil)
 	}
 	l.remote.reset()

@@ -22,7 +22,6 @@ type saver struct {
 	saving   bool
 	changes  []tree.Change // that are not written down
 	doubtful []tree.Change // that were not when the connection was lost
-	sent     []tree.Change // whose outcome was not told then
 	turn     int           // another one after every begin
 	told     string        // the last failure that was told
 }
@@ -36,11 +35,7 @@ func (s *saver) begin() {
 
 // doubt notes that a connection was lost: what was done there and not yet
 // durable may be undone, if the machine fell and not the connection.
-// Of what was on its way it is not known whether it was done.
-func (s *saver) doubt(on *sending) {
-	if on != nil {
-		s.sent = append(s.sent, on.changes...)
-	}
+func (s *saver) doubt() {
 	s.doubtful = append(s.doubtful, s.changes...)
 	s.changes = nil
 	s.turn++
@@ -48,19 +43,25 @@ func (s *saver) doubt(on *sending) {
 }
 
 // settle takes the doubtful changes out of the ancestor where the other side
-// shows that it has lost them, and puts in what it shows to have got.
+// shows that it has lost them.
 func (s *saver) settle(base *ancestor.Agreed, there *tree.Tree) {
 	for _, c := range s.doubtful {
 		if now := there.Get(c.Path); now == c.From && now != c.To {
 			base.Put(c.Path, c.From)
 		}
 	}
-	for _, c := range s.sent {
-		if there.Get(c.Path) == c.To {
+	s.doubtful = nil
+}
+
+// settleUnsure puts into the ancestor what a side shows to have got, of what was
+// sent to it without a word of what became of it.
+func (s *side) settleUnsure(base *ancestor.Agreed) {
+	for _, c := range s.unsure {
+		if s.tree.Get(c.Path) == c.To {
 			base.Put(c.Path, c.To)
 		}
 	}
-	s.doubtful, s.sent = nil, nil
+	s.unsure = nil
 }
 
 // agree notes that both sides hold the same at some paths.
@@ -182,6 +183,8 @@ func (l *loop) ground() {
 		}
 	}
 	l.saver.settle(l.base, l.remote.tree)
+	l.local.settleUnsure(l.base)
+	l.remote.settleUnsure(l.base)
 	l.prune(l.base.Tree)
 	l.pair, l.known = p, true
 	l.saver.begin()

@@ -40,6 +40,7 @@ type side struct {
 	undoing   int    // undos that are on their way
 
 	sending *sending           // what is on its way to this side; nil: nothing
+	unsure  []tree.Change      // that were sent to this side, and nobody knows what became of them
 	forced  []forced           // what is to be sent whatever reconcile says
 	memory  map[string]content // of files whose content came along, by path
 	stored  int                // bytes in memory

@@ -176,6 +176,7 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 	}
 	to.sending = nil
 	if err != nil {
+		to.unsure = append(to.unsure, changes...)
 		l.finish(going, nil)
 		if to == l.remote && l.link.Err() != nil {
 			return // its end is on its way here
