@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,4 +189,34 @@ func TestOneSessionOfAFolder(t *testing.T) {
 	require.Equal(t, 4, code, stderr)
 	require.Contains(t, stderr, "it runs already")
 	require.Contains(t, stderr, "kfdev sync stop nb")
+}
+
+// A log that grows too large begins anew, and who follows it goes on.
+func TestALogIsBounded(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "log")
+	writer, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, writer.Close()) }()
+	_, err = writer.WriteString("one\ntwo\n")
+	require.NoError(t, err)
+	require.NoError(t, boundLog(name, 100))
+	require.NoFileExists(t, name+".old")
+
+	reader, err := os.Open(name)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, reader.Close()) }()
+	_, err = io.ReadAll(reader)
+	require.NoError(t, err)
+	require.False(t, begunAnew(reader))
+	require.NoError(t, boundLog(name, 3))
+	_, err = writer.WriteString("three\n")
+	require.NoError(t, err)
+	require.True(t, begunAnew(reader))
+	rest, err := io.ReadAll(reader)
+	require.NoError(t, err)
+	require.Equal(t, "three\n", string(rest))
+	old, err := os.ReadFile(name + ".old")
+	require.NoError(t, err)
+	require.Equal(t, "one\ntwo\n", string(old))
 }

@@ -79,6 +79,10 @@ func (a *app) showLog(ctx context.Context, name, dir string, follow bool) error 
 		if err != nil {
 			return err
 		}
+		if begunAnew(log) {
+			in.Reset(log)
+			partial = ""
+		}
 		if partial, err = a.copyLines(in, partial); err != nil {
 			return err
 		}
@@ -91,6 +95,35 @@ func (a *app) showLog(ctx context.Context, name, dir string, follow bool) error 
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// boundLog keeps the log of a session that runs for months at a size, and as much
+// of what was before. The session writes through its standard output, which
+// appends: what there is is copied away, and the file begins anew.
+func boundLog(name string, most int64) error {
+	info, err := os.Stat(name)
+	if err != nil || info.Size() <= most {
+		return err
+	}
+	data, err := os.ReadFile(name) //nolint:gosec // of the session's own folder
+	if err == nil {
+		err = os.WriteFile(name+".old", data, 0o600)
+	}
+	if err == nil {
+		err = os.Truncate(name, 0)
+	}
+	return err
+}
+
+// begunAnew goes to the beginning of a log that has less than was read of it.
+func begunAnew(log *os.File) bool {
+	info, err := log.Stat()
+	at, serr := log.Seek(0, io.SeekCurrent)
+	if err != nil || serr != nil || info.Size() >= at {
+		return false
+	}
+	_, err = log.Seek(0, io.SeekStart)
+	return err == nil
 }
 
 // copyLines shows the whole lines that there are, and returns what is begun.

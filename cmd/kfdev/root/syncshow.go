@@ -3,6 +3,7 @@ package root
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ type syncShow struct {
 	a    *app
 	name string // of the session and its two folders, before more is known
 	live bool
-	logs bool
+	log  string // the file that standard output is; empty: it is no log
 
 	mu      sync.Mutex
 	session control.Session
@@ -33,6 +34,7 @@ type syncShow struct {
 	told  time.Time // when progress was told last
 	batch bool      // there is a live line of a batch
 	last  string    // the last batch
+	wrote int       // lines of the log since it was looked at
 }
 
 // The identities of the live lines.
@@ -42,10 +44,14 @@ const (
 )
 
 func newSyncShow(a *app, s *envs.Sync, logs bool) *syncShow {
-	return &syncShow{
-		a: a, name: s.Name + ": " + s.Local + " and " + s.Remote, logs: logs,
+	show := &syncShow{
+		a: a, name: s.Name + ": " + s.Local + " and " + s.Remote,
 		live: a.format == view.Text && !logs && a.isLive(),
 	}
+	if logs {
+		show.log = filepath.Join(s.Dir, envs.SyncLog)
+	}
+	return show
 }
 
 // watch takes the session that can be asked.
@@ -92,8 +98,11 @@ func (s *syncShow) plain(e session.Event) {
 		}
 		s.told = e.Time
 	}
-	if s.logs && text != "" {
+	if s.log != "" && text != "" {
 		text = e.Time.Local().Format("2006-01-02 15:04:05.000") + "  " + text
+		if s.wrote++; s.wrote%1000 == 0 {
+			_ = boundLog(s.log, maxLog) // with a full disk there are other things to do
+		}
 	}
 	_ = s.a.itemEvent(e, text) // where it is gone, nobody is left to tell
 }
