@@ -103,6 +103,12 @@ func (c *checker) path(i int, p fieldpath.Path) {
 		return
 	}
 	c.identity(at, p)
+	c.place(at, p)
+}
+
+// place holds the last step of a path against the domain.
+func (c *checker) place(at []any, p fieldpath.Path) {
+	domain := c.entry.Allow
 	last := p.Fields[len(p.Fields)-1]
 	switch placed := last.Kind == fieldpath.Index || last.Kind == fieldpath.All; {
 	case p.Text != nil && (domain.Type == Presence || domain.Optional || domain.Type == Object || domain.Type == List):

@@ -105,22 +105,41 @@ type Problem struct {
 
 // check returns what is wrong with the domain itself.
 func (d Domain) check() []Problem {
-	var out []Problem
-	add := func(key, format string, args ...any) {
-		out = append(out, Problem{At: []any{"allow", key}, Text: fmt.Sprintf(format, args...)})
-	}
-	ranged := d.Type == Integer || d.Type == Number || d.Type == Quantity
-	switch {
-	case d.Type == "" && len(d.Enum) == 0 && d.Pattern == "":
-		out = append(out, Problem{At: []any{"allow"}, Text: "nothing says which values are allowed: name a type, an enum or a pattern"})
-	case d.Type != "" && !slices.Contains(types(), string(d.Type)):
+	if d.Type != "" && !slices.Contains(types(), string(d.Type)) {
 		fix := "write one of " + strings.Join(types(), ", ")
 		if near := strictyaml.Nearest(string(d.Type), types()); near != "" {
 			fix = fmt.Sprintf("did you mean %q?", near)
 		}
-		add("type", "type: %q is not known: %s", d.Type, fix)
-		return out
+		return []Problem{wrong("type", "type: %q is not known: %s", d.Type, fix)}
 	}
+	if d.Type == "" && len(d.Enum) == 0 && d.Pattern == "" {
+		return []Problem{{At: []any{"allow"}, Text: "nothing says which values are allowed: name a type, an enum or a pattern"}}
+	}
+	out := d.checkRange()
+	if d.Pattern != "" {
+		if _, err := regexp.Compile(d.Pattern); err != nil {
+			out = append(out, wrong("pattern", "pattern: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
+		} else if d.Type != "" && d.Type != String {
+			out = append(out, wrong("pattern", "a pattern goes with the type string only"))
+		}
+	}
+	if d.Type == Presence && (len(d.Enum) > 0 || d.Optional) {
+		out = append(out, wrong("type", "presence is true or false: enum and optional do not go with it"))
+	}
+	for i, v := range d.Enum {
+		if err := d.allowsEnum(v); err != nil {
+			out = append(out, Problem{At: []any{"allow", "enum", i}, Text: err.Error()})
+		}
+	}
+	return out
+}
+
+func wrong(key, format string, args ...any) Problem {
+	return Problem{At: []any{"allow", key}, Text: fmt.Sprintf(format, args...)}
+}
+
+func (d Domain) checkRange() []Problem {
+	var out []Problem
 	bounds := [2]*resource.Quantity{}
 	for i, each := range []struct {
 		key   string
@@ -129,34 +148,19 @@ func (d Domain) check() []Problem {
 		if each.bound == "" {
 			continue
 		}
-		if !ranged {
-			add(each.key, "%s goes with the types integer, number and quantity only", each.key)
+		if d.Type != Integer && d.Type != Number && d.Type != Quantity {
+			out = append(out, wrong(each.key, "%s goes with the types integer, number and quantity only", each.key))
 			continue
 		}
 		q, err := d.parse(string(each.bound))
 		if err != nil {
-			add(each.key, "%s: %q is no %s", each.key, each.bound, d.Type)
+			out = append(out, wrong(each.key, "%s: %q is no %s", each.key, each.bound, d.Type))
 			continue
 		}
 		bounds[i] = &q
 	}
 	if bounds[0] != nil && bounds[1] != nil && bounds[0].Cmp(*bounds[1]) > 0 {
-		add("min", "min is %s, which is more than max, %s", d.Min, d.Max)
-	}
-	if d.Pattern != "" {
-		if _, err := regexp.Compile(d.Pattern); err != nil {
-			add("pattern", "pattern: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		} else if d.Type != "" && d.Type != String {
-			add("pattern", "a pattern goes with the type string only")
-		}
-	}
-	if d.Type == Presence && (len(d.Enum) > 0 || d.Optional) {
-		add("type", "presence is true or false: enum and optional do not go with it")
-	}
-	for i, v := range d.Enum {
-		if err := d.allowsEnum(v); err != nil {
-			out = append(out, Problem{At: []any{"allow", "enum", i}, Text: err.Error()})
-		}
+		out = append(out, wrong("min", "min is %s, which is more than max, %s", d.Min, d.Max))
 	}
 	return out
 }

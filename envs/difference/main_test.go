@@ -67,7 +67,7 @@ metadata: {name: config, namespace: other}
 data: {plain: text}
 `
 
-func objects(t testing.TB, text string) []*obj {
+func objects(t *testing.T, text string) []*obj {
 	t.Helper()
 	var out []*obj
 	for doc := range strings.SplitSeq(text, "\n---\n") {
@@ -80,7 +80,7 @@ func objects(t testing.TB, text string) []*obj {
 	return out
 }
 
-func entries(t testing.TB, text string) []difference.Entry {
+func entries(t *testing.T, text string) []difference.Entry {
 	t.Helper()
 	var out struct {
 		Differences []difference.Entry `yaml:"differences"`
@@ -103,7 +103,7 @@ func copies(all []*obj) []*obj {
 	return out
 }
 
-func text(t testing.TB, all []*obj) string {
+func text(t *testing.T, all []*obj) string {
 	t.Helper()
 	var b strings.Builder
 	for _, o := range all {
@@ -118,7 +118,7 @@ func text(t testing.TB, all []*obj) string {
 var environments = []string{"dev", "staging", "prod"}
 
 // renderAll renders for all environments.
-func renderAll(t testing.TB, all []*obj, declared []difference.Entry) map[string][]*obj {
+func renderAll(t *testing.T, all []*obj, declared []difference.Entry) map[string][]*obj {
 	t.Helper()
 	out := map[string][]*obj{}
 	for _, name := range environments {

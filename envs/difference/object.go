@@ -70,15 +70,15 @@ func hidden(group, kind string, fields []fieldpath.Step) bool {
 	return true
 }
 
-// index maps objects by what tells them apart.
-func index(objects []*unstructured.Unstructured) (map[ObjectRef]int, error) {
-	out := make(map[ObjectRef]int, len(objects))
-	for i, o := range objects {
+// eachOnce returns an error where two objects cannot be told apart.
+func eachOnce(objects []*unstructured.Unstructured) error {
+	seen := make(map[ObjectRef]bool, len(objects))
+	for _, o := range objects {
 		ref := RefOf(o)
-		if _, ok := out[ref]; ok {
-			return nil, fmt.Errorf("%s comes twice", ref)
+		if seen[ref] {
+			return fmt.Errorf("%s comes twice", ref)
 		}
-		out[ref] = i
+		seen[ref] = true
 	}
-	return out, nil
+	return nil
 }

@@ -89,7 +89,7 @@ func (p Prover) environment(name string, objects []*unstructured.Unstructured) (
 			return e, err
 		}
 	}
-	if _, err := index(objects); err != nil {
+	if err := eachOnce(objects); err != nil {
 		return e, err
 	}
 	for _, o := range objects {

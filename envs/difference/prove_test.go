@@ -72,7 +72,7 @@ func TestWhatEntriesDeclareIsProven(t *testing.T) {
 	}
 }
 
-func field(t testing.TB, o *obj, value any, path ...string) {
+func field(t *testing.T, o *obj, value any, path ...string) {
 	t.Helper()
 	require.NoError(t, unstructured.SetNestedField(o.Object, value, path...))
 }
@@ -80,22 +80,27 @@ func field(t testing.TB, o *obj, value any, path ...string) {
 func TestWhatNothingDeclaresIsFound(t *testing.T) {
 	t.Parallel()
 	e := entries(t, declared)
-	container := func(t testing.TB, o *obj, i int) map[string]any {
+	container := func(t *testing.T, o *obj, i int) map[string]any {
 		t.Helper()
 		list, _, err := unstructured.NestedFieldNoCopy(o.Object, "spec", "template", "spec", "containers")
 		require.NoError(t, err)
 		return list.([]any)[i].(map[string]any)
 	}
 	for name, tc := range map[string]struct {
-		change func(t testing.TB, prod []*obj) []*obj
+		change func(t *testing.T, prod []*obj) []*obj
 		want   []string
 	}{
 		"a field": {
-			func(t testing.TB, prod []*obj) []*obj { field(t, prod[0], true, "spec", "paused"); return prod },
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
+				field(t, prod[0], true, "spec", "paused")
+				return prod
+			},
 			[]string{"apps/Deployment/kubeflow:katib/spec/paused: prod has true, staging has nothing"},
 		},
 		"a sidecar": {
-			func(t testing.TB, prod []*obj) []*obj {
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
 				list, _, err := unstructured.NestedSlice(prod[0].Object, "spec", "template", "spec", "containers")
 				require.NoError(t, err)
 				field(t, prod[0], append([]any{map[string]any{"name": "evil", "image": "x"}}, list...), "spec", "template", "spec", "containers")
@@ -104,7 +109,8 @@ func TestWhatNothingDeclaresIsFound(t *testing.T) {
 			[]string{`apps/Deployment/kubeflow:katib/spec/template/spec/containers[name=evil]: prod has {"image":"x","name":"evil"}, staging has nothing`},
 		},
 		"beside what is declared": {
-			func(t testing.TB, prod []*obj) []*obj {
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
 				container(t, prod[0], 0)["args"] = []any{"--zap", "--leader-elect", "--extra", "--port=81"}
 				return prod
 			},
@@ -114,14 +120,16 @@ func TestWhatNothingDeclaresIsFound(t *testing.T) {
 			},
 		},
 		"in a text, beside what is declared": {
-			func(t testing.TB, prod []*obj) []*obj {
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
 				field(t, prod[3], "executor:\n  image: x\n  log: info\nhosts: [{name: a, port: 80}]\n", "data", "config.yaml")
 				return prod
 			},
 			[]string{`core/ConfigMap/kubeflow:config/data["config.yaml"]#/executor/image: prod has "x", staging has "quay.io/argo`},
 		},
 		"how a text is written": {
-			func(t testing.TB, prod []*obj) []*obj {
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
 				text, _, _ := unstructured.NestedString(prod[3].Object, "data", "config.yaml")
 				field(t, prod[3], text+"# more\n", "data", "config.yaml")
 				return prod
@@ -129,29 +137,34 @@ func TestWhatNothingDeclaresIsFound(t *testing.T) {
 			[]string{`core/ConfigMap/kubeflow:config/data["config.yaml"]: prod has "# Read`},
 		},
 		"around a pattern": {
-			func(t testing.TB, prod []*obj) []*obj {
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
 				field(t, prod[3], "server { listen 81; server_name kubeflow.example; }", "data", "nginx.conf")
 				return prod
 			},
 			[]string{`core/ConfigMap/kubeflow:config/data["nginx.conf"]: prod has "server { listen 81`},
 		},
 		"an object": {
-			func(_ testing.TB, prod []*obj) []*obj { return slices.Delete(prod, 1, 2) },
+			func(_ *testing.T, prod []*obj) []*obj { return slices.Delete(prod, 1, 2) },
 			[]string{"apps/Deployment/jupyter:hub: prod has nothing, staging has it"},
 		},
 		"a value outside": {
-			func(t testing.TB, prod []*obj) []*obj { field(t, prod[0], int64(51), "spec", "replicas"); return prod },
+			func(t *testing.T, prod []*obj) []*obj {
+				t.Helper()
+				field(t, prod[0], int64(51), "spec", "replicas")
+				return prod
+			},
 			[]string{"apps/Deployment/kubeflow:katib/spec/replicas: prod has 51, staging has 2: in prod, 51 is not allowed: it is more than 50"},
 		},
 		"a field that must be there": {
-			func(_ testing.TB, prod []*obj) []*obj {
+			func(_ *testing.T, prod []*obj) []*obj {
 				unstructured.RemoveNestedField(prod[0].Object, "spec", "replicas")
 				return prod
 			},
 			[]string{"apps/Deployment/kubeflow:katib/spec/replicas: prod has nothing, staging has 2: in prod, the field is left out"},
 		},
 		"the version": {
-			func(_ testing.TB, prod []*obj) []*obj { prod[0].SetAPIVersion("apps/v1beta1"); return prod },
+			func(_ *testing.T, prod []*obj) []*obj { prod[0].SetAPIVersion("apps/v1beta1"); return prod },
 			[]string{`apps/Deployment/kubeflow:katib/apiVersion: prod has "apps/v1beta1", staging has "apps/v1"`},
 		},
 	} {

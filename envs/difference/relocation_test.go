@@ -10,7 +10,7 @@ import (
 	"github.com/kfdev/kfdev/stack/imageref"
 )
 
-func relocation(t testing.TB, prefix string) difference.Relocation {
+func relocation(t *testing.T, prefix string) difference.Relocation {
 	t.Helper()
 	r, err := difference.NewRelocation(prefix, []string{"quay.io/katib/manager", "quay.io/katib/proxy", "quay.io/argo/exec", "localhost:5000/x/y"})
 	require.NoError(t, err)
@@ -19,13 +19,13 @@ func relocation(t testing.TB, prefix string) difference.Relocation {
 
 // pinned is the base without the one image that has no digest, and an argument
 // with one.
-func pinned(t testing.TB) []*obj {
+func pinned(t *testing.T) []*obj {
 	t.Helper()
 	return objects(t, strings.NewReplacer("image: x}", "image: localhost:5000/x/y@sha256:"+strings.Repeat("4", 64)+"}",
 		"--port=80", "--exec=quay.io/argo/exec@sha256:"+strings.Repeat("3", 64)).Replace(base))
 }
 
-func relocated(t testing.TB, prefix string, all []*obj) ([]*obj, difference.Relocated) {
+func relocated(t *testing.T, prefix string, all []*obj) ([]*obj, difference.Relocated) {
 	t.Helper()
 	r := relocation(t, prefix)
 	out, err := r.Apply(all, nil)

@@ -33,7 +33,7 @@ func Render(base []*unstructured.Unstructured, entries []Entry, environment stri
 	for i, o := range base {
 		r.objects[i] = o.DeepCopy()
 	}
-	if _, err := index(r.objects); err != nil {
+	if err := eachOnce(r.objects); err != nil {
 		return nil, nil, &fault.Error{Op: r.op(), Kind: fault.Usage, Err: err}
 	}
 	for i := range entries {
@@ -154,11 +154,9 @@ func (r *renderer) within(e *Entry, p fieldpath.Path, object int, value any) int
 	}
 	for _, l := range locations {
 		ed.location = l
-		switch {
-		case e.Allow.Type == Presence:
+		ed.remove = value == nil
+		if e.Allow.Type == Presence {
 			ed.remove, ed.value = value == false, last.Key
-		default:
-			ed.remove = value == nil
 		}
 		if last.Kind == fieldpath.Match && e.Allow.Type != Presence && !ed.remove && !last.Matches(value) {
 			r.problem(e, p, "give it the keys that the path selects by", fmt.Errorf("the value %s is not the element %s", show(value), last))

@@ -1,7 +1,6 @@
 package difference_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -198,6 +197,6 @@ func TestRenderRefusesABaseWithAnObjectTwice(t *testing.T) {
 	require.ErrorContains(t, err, "apps/Deployment/kubeflow:katib comes twice")
 	_, err = difference.Prove(map[string][]*obj{"dev": append(all, all[0]), "prod": all}, nil)
 	var f *fault.Error
-	require.True(t, errors.As(err, &f))
+	require.ErrorAs(t, err, &f)
 	require.Equal(t, "dev", f.Subject)
 }

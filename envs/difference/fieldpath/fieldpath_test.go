@@ -1,7 +1,6 @@
 package fieldpath_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,7 +94,7 @@ func TestParseSaysWhereAndWhatWouldBeRight(t *testing.T) {
 			t.Parallel()
 			_, err := fieldpath.Parse(in)
 			var syntax *fieldpath.SyntaxError
-			require.True(t, errors.As(err, &syntax), "%v", err)
+			require.ErrorAs(t, err, &syntax)
 			require.Contains(t, err.Error(), want.says)
 			require.Equal(t, want.at, syntax.At, "%v", err)
 		})
@@ -183,7 +182,7 @@ func FuzzParse(f *testing.F) {
 		p, err := fieldpath.Parse(in)
 		if err != nil {
 			var syntax *fieldpath.SyntaxError
-			require.True(t, errors.As(err, &syntax))
+			require.ErrorAs(t, err, &syntax)
 			require.Positive(t, syntax.At)
 			require.LessOrEqual(t, syntax.At, len(in)+1)
 			return

@@ -30,7 +30,7 @@ anchored: &x 1
 alias: *x
 `
 
-func where(t testing.TB, text string) fieldpath.Text {
+func where(t *testing.T, text string) fieldpath.Text {
 	t.Helper()
 	_, in, err := fieldpath.ParseField("data/x#" + text)
 	require.NoError(t, err)

@@ -127,7 +127,7 @@ func (c *comparer) holdsMarks(a, b side) bool {
 // compare compares two places; key is the field that they are in.
 func (c *comparer) compare(path []fieldpath.Step, a, b side, key string) {
 	if !c.plain {
-		if m, ok := c.markOf(a, b); ok && !(m.Presence && a.has == b.has) {
+		if m, ok := c.markOf(a, b); ok && (!m.Presence || a.has != b.has) {
 			if a.has != b.has || !Equal(a.value, b.value) {
 				c.add(path, a, b, m.ID, false)
 			} else {
