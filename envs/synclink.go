@@ -13,6 +13,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/helper/program"
 	"github.com/kfdev/kfdev/sync/pod"
 	"github.com/kfdev/kfdev/sync/session"
@@ -23,8 +24,9 @@ import (
 type linker struct {
 	*Sync
 
-	was   bool   // there was a connection before: what is gone may come back
-	image string // the helper's own, once it was needed
+	was   bool      // there was a connection before: what is gone may come back
+	busy  time.Time // since when another session's helper has the folder; zero: none has
+	image string    // the helper's own, once it was needed
 	way   ways
 }
 
@@ -55,7 +57,7 @@ func (l *linker) connect(ctx context.Context, rules []byte, say func(string)) (s
 		closeClient(client)
 		return nil, l.final(err)
 	}
-	l.was = true
+	l.was, l.busy = true, time.Time{}
 	return link, nil
 }
 
@@ -138,12 +140,27 @@ func (l *linker) final(err error) error {
 		return session.Final(err)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return session.Final(&fault.Error{Kind: fault.Preflight, Hint: "it takes the rights to get, list and watch pods and to create pods/exec in the namespace", Err: err})
+	case errors.Is(err, endpoint.ErrRefused) && !l.was && !l.stale():
+		return err
 	case kind == fault.Preflight, kind == fault.NotFound:
 		if !l.was {
 			return session.Final(err)
 		}
 	}
 	return err
+}
+
+// letsGo is the time in which a helper lets go of a folder whose session has
+// ended without a word: it misses the signs of life (wire.Options), and ends.
+const letsGo = 15 * time.Second
+
+// stale reports that whoever has the folder has it for longer than a session
+// that has ended would.
+func (l *linker) stale() bool {
+	if l.busy.IsZero() {
+		l.busy = time.Now()
+	}
+	return time.Since(l.busy) > letsGo
 }
 
 // podLink is a connection to the helper in a pod, for as long as its container

@@ -19,6 +19,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/folder"
 	"github.com/kfdev/kfdev/sync/pod"
 	"github.com/kfdev/kfdev/sync/session"
@@ -49,7 +50,8 @@ type podWorld struct {
 
 func newPodWorld(t *testing.T) *podWorld {
 	t.Helper()
-	w := &podWorld{t: t, remote: t.TempDir(), appears: make(chan struct{}), replaced: make(chan struct{}), n: 1}
+	w := &podWorld{t: t, remote: filepath.Join(t.TempDir(), "remote"), appears: make(chan struct{}), replaced: make(chan struct{}), n: 1}
+	require.NoError(t, os.Mkdir(w.remote, 0o700))
 	t.Cleanup(w.helpers.Wait)
 	return w
 }
@@ -133,14 +135,12 @@ func (w *podWorld) image(context.Context, string) (string, error) {
 func (w *podWorld) replace() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	entries, err := os.ReadDir(w.remote)
-	require.NoError(w.t, err)
+	// The old one's helper may still be at work, in what is its own.
+	require.NoError(w.t, os.Rename(w.remote, fmt.Sprintf("%s.%d", w.remote, w.n)))
+	require.NoError(w.t, os.Mkdir(w.remote, 0o700))
 	w.n++
 	close(w.replaced)
 	w.replaced = make(chan struct{})
-	for _, e := range entries {
-		require.NoError(w.t, os.RemoveAll(filepath.Join(w.remote, e.Name())))
-	}
 }
 
 // liveSync is a session that runs.
@@ -183,11 +183,18 @@ func (w *podWorld) start(b *bench, what string) *liveSync {
 func (r *liveSync) until(what string, fits func(session.Status) bool) session.Status {
 	r.t.Helper()
 	var last session.Status
-	require.Eventually(r.t, func() bool {
-		s, err := r.client.Status(r.t.Context())
-		last = s
-		return err == nil && fits(s)
-	}, within, 5*time.Millisecond, what)
+	var why error
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+		if last, why = r.client.Status(r.t.Context()); why == nil && fits(last) {
+			return last
+		}
+		select {
+		case err := <-r.ended:
+			r.t.Fatalf("waiting for %s: it ended: %v", what, err)
+		default:
+		}
+	}
+	r.t.Fatalf("waiting for %s: %+v %v", what, last, why)
 	return last
 }
 
@@ -349,4 +356,16 @@ func TestWhatTryingAgainCanNotHelp(t *testing.T) {
 			require.ErrorIs(t, got, tc.err)
 		}
 	}
+}
+
+func TestAFolderThatAnotherSessionHasIsWaitedForAsLongAsAHelperMayTake(t *testing.T) {
+	t.Parallel()
+	used := &fault.Error{Kind: fault.Preflight, Err: fmt.Errorf("%w: it is in use", endpoint.ErrRefused)}
+	l := &linker{}
+	require.Equal(t, error(used), l.final(used))
+	require.Equal(t, error(used), l.final(used))
+	l.busy = time.Now().Add(-letsGo)
+	require.Equal(t, session.Final(used), l.final(used))
+	l.was = true
+	require.Equal(t, error(used), l.final(used))
 }
