@@ -13,7 +13,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
-	"github.com/kfdev/kfdev/sync/endpoint"
+	syncendpoint "github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/helper/program"
 	"github.com/kfdev/kfdev/sync/pod"
 	"github.com/kfdev/kfdev/sync/session"
@@ -140,7 +140,7 @@ func (l *linker) final(err error) error {
 		return session.Final(err)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return session.Final(&fault.Error{Kind: fault.Preflight, Hint: "it takes the rights to get, list and watch pods and to create pods/exec in the namespace", Err: err})
-	case errors.Is(err, endpoint.ErrRefused) && !l.was && !l.stale():
+	case errors.Is(err, syncendpoint.ErrRefused) && !l.was && !l.stale():
 		return err
 	case kind == fault.Preflight, kind == fault.NotFound:
 		if !l.was {

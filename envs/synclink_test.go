@@ -19,7 +19,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
-	"github.com/kfdev/kfdev/sync/endpoint"
+	syncendpoint "github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/folder"
 	"github.com/kfdev/kfdev/sync/pod"
 	"github.com/kfdev/kfdev/sync/session"
@@ -360,7 +360,7 @@ func TestWhatTryingAgainCanNotHelp(t *testing.T) {
 
 func TestAFolderThatAnotherSessionHasIsWaitedForAsLongAsAHelperMayTake(t *testing.T) {
 	t.Parallel()
-	used := &fault.Error{Kind: fault.Preflight, Err: fmt.Errorf("%w: it is in use", endpoint.ErrRefused)}
+	used := &fault.Error{Kind: fault.Preflight, Err: fmt.Errorf("%w: it is in use", syncendpoint.ErrRefused)}
 	l := &linker{}
 	require.Equal(t, error(used), l.final(used))
 	require.Equal(t, error(used), l.final(used))
