@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kfdev/kfdev/sync/endpoint/endpointtest"
+	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -38,6 +39,7 @@ type model struct {
 	rand          *rand.Rand
 	local, remote *disk
 	state         string
+	mode          reconcile.Mode
 	n, pods       int
 	log           []string
 	wishes        map[string]wish
@@ -74,7 +76,7 @@ func (m *model) connect(context.Context, []byte, func(string)) (session.Link, er
 
 func (m *model) start() {
 	m.session = session.New(session.Config{
-		Name: "model", State: m.state, Connect: m.connect,
+		Name: "model", State: m.state, Connect: m.connect, Mode: m.mode,
 		Rules: func() (session.Rules, error) { return nothing{}, nil },
 		Open:  func(context.Context, session.Rules) (session.Folder, error) { return m.local, nil },
 		Events: func(e session.Event) {
@@ -106,6 +108,13 @@ func (m *model) touch(path string) {
 		if p == path || strings.HasPrefix(p, path+"/") || strings.HasPrefix(path, p+"/") {
 			delete(m.wishes, p)
 		}
+	}
+}
+
+// wish notes what was written last: in a replica that counts for one side alone.
+func (m *model) wish(path, side, content string) {
+	if m.mode != reconcile.OneWayReplica || side == "local" {
+		m.wishes[path] = wish{side, content}
 	}
 }
 
@@ -141,13 +150,13 @@ func (m *model) person() {
 		m.say("%s: rename %s to %s", name, other, path)
 		d.Remove(m.t, other)
 		d.Write(m.t, path, content, false)
-		m.wishes[path] = wish{name, string(content)}
+		m.wish(path, name, string(content))
 	default:
 		m.n++
 		content := fmt.Sprintf("%d%s", m.n, strings.Repeat("x", m.rand.IntN(3)*30_000))
 		m.say("%s: write %s %s", name, path, content[:min(4, len(content))])
 		d.Write(m.t, path, []byte(content), m.rand.IntN(4) == 0)
-		m.wishes[path] = wish{name, content}
+		m.wish(path, name, content)
 	}
 }
 
@@ -233,6 +242,9 @@ func (m *model) decide() {
 	defer cancel()
 	st, err := m.session.Status(ctx)
 	require.NoError(m.t, err)
+	if len(st.Conflicts) == 0 && m.mode == reconcile.OneWayReplica {
+		return // what is there follows, and is undone where it was made
+	}
 	if len(st.Conflicts) == 0 {
 		undone, err := m.session.Undo(ctx)
 		m.say("undo: %v %v", undone, err)
@@ -329,6 +341,9 @@ func historyInMemory(t *testing.T, seed uint64) {
 		m := &model{
 			t: t, rand: rand.New(rand.NewPCG(seed, 2)), local: newDisk("laptop"), remote: newDisk("pod"), //nolint:gosec // a test's
 			state: filepath.Join(dir, "state"), wishes: map[string]wish{},
+		}
+		if m.rand.IntN(4) == 0 {
+			m.mode = reconcile.OneWayReplica
 		}
 		defer func() {
 			if m.end != nil {
