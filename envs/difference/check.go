@@ -92,9 +92,6 @@ func (c *checker) path(i int, p fieldpath.Path) {
 		c.add(at, "dimensions of the fingerprint and fields of objects do not go together in one entry")
 		return
 	case p.Dimension != "":
-		if domain.Type == Presence || domain.Optional {
-			c.add(at, "a dimension of the fingerprint is always there: presence and optional do not go with it")
-		}
 		return
 	case p.Whole():
 		if domain.Type != Presence {
