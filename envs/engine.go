@@ -106,11 +106,17 @@ type settled struct {
 // settled reads the lock and renders the stack with it. A lock that is not
 // there, or that is of another stack than the project asks for, is a fault.
 func (e *Engine) settled(context.Context) (settled, error) {
-	s := settled{file: e.file}
-	var err error
-	if s.lock, s.digest, err = lock.Load(e.file.Dir); err != nil {
-		return s, err
+	l, digest, err := lock.Load(e.file.Dir)
+	if err != nil {
+		return settled{file: e.file}, err
 	}
+	return e.settle(l, digest)
+}
+
+// settle renders the stack with a lock.
+func (e *Engine) settle(l lock.Lock, digest v1.Hash) (settled, error) {
+	s := settled{file: e.file, lock: l, digest: digest}
+	var err error
 	if s.parts, err = e.stackOf(e.file); err != nil {
 		return s, err
 	}

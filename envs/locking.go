@@ -97,22 +97,6 @@ func (e *Engine) writeLock(ctx context.Context, o LockOptions) (LockResult, erro
 	return result, err
 }
 
-// refreshLock brings the lock up to date where it is not the project's.
-func (e *Engine) refreshLock(ctx context.Context) error {
-	_, err := e.settled(ctx)
-	kind := fault.KindOf(err)
-	if err == nil || (kind != fault.NotFound && kind != fault.Drift) {
-		return err
-	}
-	progress.Say(e.sink, "kfdev.lock is not there or not this project's; locking first")
-	result, err := e.writeLock(ctx, LockOptions{})
-	if err != nil {
-		return err
-	}
-	progress.Say(e.sink, fmt.Sprintf("locked %d images, origin %s (%s)", result.Images, result.Origin, result.Why))
-	return nil
-}
-
 // locker computes one lock.
 type locker struct {
 	*Engine
@@ -123,24 +107,35 @@ type locker struct {
 }
 
 func (l *locker) compute(ctx context.Context) (lock.Lock, error) {
-	parts, err := l.stackOf(l.file)
+	next, parts, all, err := l.begin(ctx)
 	if err != nil {
-		return lock.Lock{}, err
+		return next, err
 	}
-	all, err := wantedBy(parts)
-	if err != nil {
-		return lock.Lock{}, err
+	return l.finish(ctx, next, parts, all)
+}
+
+// begin finds what the stack wants, and decides where it comes from.
+func (l *locker) begin(ctx context.Context) (next lock.Lock, parts []part, all []wanted, err error) {
+	if parts, err = l.stackOf(l.file); err != nil {
+		return next, nil, nil, err
+	}
+	if all, err = wantedBy(parts); err != nil {
+		return next, nil, nil, err
 	}
 	if err := l.checkNames(all); err != nil {
-		return lock.Lock{}, err
+		return next, nil, nil, err
 	}
-	next := lock.Lock{Catalog: catalogVersion, Kubernetes: KubernetesVersion}
+	next = lock.Lock{Catalog: catalogVersion, Kubernetes: KubernetesVersion}
 	for _, p := range l.file.Platforms {
 		next.Platforms = append(next.Platforms, string(p))
 	}
-	if next.Origin, l.why, err = l.decideOrigin(ctx, all); err != nil {
-		return next, err
-	}
+	next.Origin, l.why, err = l.decideOrigin(ctx, all)
+	return next, parts, all, err
+}
+
+// finish gives every image its digest, and with them every component its hash.
+func (l *locker) finish(ctx context.Context, next lock.Lock, parts []part, all []wanted) (lock.Lock, error) {
+	var err error
 	if next.Origin == images.FromSource {
 		err = l.fromSource(ctx, &next, all)
 	} else {

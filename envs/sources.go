@@ -20,12 +20,13 @@ import (
 // sourcePlatform is what images are built for.
 const sourcePlatform = "linux/amd64"
 
-// fromSource pins and builds every image and enters it into the lock.
-func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) error {
-	if err := buildable(next.Platforms, all); err != nil {
-		return err
+// pin resolves every input of what is built from source: the node image, and
+// what the stack wants. It builds nothing.
+func (l *locker) pin(ctx context.Context, platforms []string, all []wanted) (names []string, pinned source.Pinned, err error) {
+	if err := buildable(platforms, all); err != nil {
+		return nil, pinned, err
 	}
-	names := []string{nodeRecipe}
+	names = []string{nodeRecipe}
 	for _, w := range all {
 		if !slices.Contains(names, w.recipe) {
 			names = append(names, w.recipe)
@@ -33,9 +34,15 @@ func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) 
 	}
 	before, err := l.kept(all)
 	if err != nil {
-		return err
+		return nil, pinned, err
 	}
-	pinned, err := l.builder.Pin(ctx, names, before)
+	pinned, err = l.builder.Pin(ctx, names, before)
+	return names, pinned, err
+}
+
+// fromSource pins and builds every image and enters it into the lock.
+func (l *locker) fromSource(ctx context.Context, next *lock.Lock, all []wanted) error {
+	names, pinned, err := l.pin(ctx, next.Platforms, all)
 	if err != nil {
 		return err
 	}
@@ -73,14 +80,19 @@ func (e *Engine) build(ctx context.Context, pinned source.Pinned) ([]source.Imag
 		return nil, err
 	}
 	if len(will.Layers) > 0 {
-		progress.Say(e.sink, fmt.Sprintf("to be built: %d layers of %d images, %d of them by Go; to be fetched: %s and Go modules; it takes up to %s of memory and about %s of disk, %s and %s are free",
-			len(will.Layers), len(pinned.Images), will.GoBuilds, size(will.Download), size(will.Memory), size(will.Disk),
-			known(availableMemory()), known(e.world.Disk(e.dirs.Cache).everybody)))
+		progress.Say(e.sink, e.toBuild(will, pinned))
 	}
 	if err := e.roomToBuild(will); err != nil {
 		return nil, err
 	}
 	return e.builder.Build(ctx, pinned)
+}
+
+// toBuild says what a build will do, and what the machine has for it.
+func (e *Engine) toBuild(will source.Plan, pinned source.Pinned) string {
+	return fmt.Sprintf("to be built: %d layers of %d images, %d of them by Go; to be fetched: %s and Go modules; it takes up to %s of memory and about %s of disk, %s and %s are free",
+		len(will.Layers), len(pinned.Images), will.GoBuilds, size(will.Download), size(will.Memory), size(will.Disk),
+		known(availableMemory()), known(e.world.Disk(e.dirs.Cache).everybody))
 }
 
 // buildable reports what cannot come from source, with every place that asks

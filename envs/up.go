@@ -10,7 +10,6 @@ import (
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/envs/plan"
 	"github.com/kfdev/kfdev/envs/state"
-	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
@@ -37,18 +36,22 @@ type UpResult struct {
 	Took     time.Duration  `json:"took"` // nanoseconds
 }
 
-// PlanUp says what Up would do, and changes nothing. Without a lock, that is to
-// lock; what follows depends on what that comes to. The plan is whole also
-// where the error says that the machine has too little for it.
+// PlanUp says what Up would do, and changes nothing. Where that is to lock
+// first, and images are to be built for it, what follows depends on what these
+// come to. The plan is whole also where the error says that the machine has too
+// little for it.
 func (e *Engine) PlanUp(ctx context.Context, o UpOptions) ([]plan.Item, error) {
 	s, err := e.settled(ctx)
-	if fault.KindOf(err) == fault.NotFound && !o.Locked {
-		work := plan.Todo("write kfdev.lock, which is not there, and build what no registry serves; the rest follows from it")
-		return []plan.Item{{ID: "lock", Title: "Lock", Work: work}}, nil
+	if refreshed(err) && !o.Locked {
+		return e.planFromLock(ctx, o, err)
 	}
 	if err != nil {
 		return nil, err
 	}
+	return e.planSettled(ctx, s, o)
+}
+
+func (e *Engine) planSettled(ctx context.Context, s settled, o UpOptions) ([]plan.Item, error) {
 	run, err := newUpRun(e, s, o)
 	if err != nil {
 		return nil, err

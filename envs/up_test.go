@@ -162,8 +162,15 @@ func TestADryRunWritesNothing(t *testing.T) {
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
 	require.NoError(t, err)
-	require.Len(t, items, 1, "without a lock, the plan is to lock")
+	require.Len(t, items, 1, "what follows depends on what is built")
 	require.Equal(t, "lock", items[0].ID)
+	require.Equal(t, 5, items[0].Work.Build, "all recipes but the registry's own")
+	require.EqualValues(t, 18, items[0].Work.Download, "two packages")
+	for _, part := range []string{"origin source (kfdev.yaml says so), since it is not there", "to be fetched: 18 B", "of memory", "of disk", "are free"} {
+		require.Contains(t, items[0].Work.Summary, part)
+	}
+	require.Zero(t, b.archive.made)
+	require.NoFileExists(t, filepath.Join(b.dir, lock.FileName))
 	_, err = b.lock(t, LockOptions{})
 	require.NoError(t, err)
 	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
@@ -182,13 +189,44 @@ func TestADryRunWritesNothing(t *testing.T) {
 	require.Contains(t, needed["stack/extra"], "apply 2 objects")
 }
 
+// Where nothing is to be built for it, the plan has the lock's own change and
+// all that follows from it.
+func TestADryRunWithAStaleLockIsWhole(t *testing.T) {
+	t.Parallel()
+	for name, project := range map[string]string{
+		"source": bothComponents, "registry": strings.Replace(bothComponents, "origin: source", "origin: registry", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, project)
+			b.remote.err = nil
+			b.publishAll(t)
+			_, err := b.up(t)
+			require.NoError(t, err)
+			before, err := os.ReadFile(filepath.Join(b.dir, lock.FileName))
+			require.NoError(t, err)
+			b.revive(0)
+			b.project(t, strings.Replace(project, "enabled: true", "enabled: false", 1))
+			items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+			require.NoError(t, err)
+			require.Contains(t, itemOf(t, items, "lock").Summary, "since it has the component extra, which the project has not")
+			require.Equal(t, "remove extra, which the project no longer has", itemOf(t, items, "prune").Summary)
+			require.False(t, itemOf(t, items, "images").Needed)
+			after, err := os.ReadFile(filepath.Join(b.dir, lock.FileName))
+			require.NoError(t, err)
+			require.Equal(t, string(before), string(after))
+			require.Empty(t, b.written())
+		})
+	}
+}
+
 func TestWhatIsNoLongerInTheProjectIsRemovedAfterThePlanSaidSo(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bothComponents)
 	_, err := b.up(t)
 	require.NoError(t, err)
 	b.project(t, onlyStorage)
-	_, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
+	_, err = b.engine(t).PlanUp(t.Context(), UpOptions{Locked: true})
 	require.Equal(t, fault.Drift, fault.KindOf(err))
 	require.ErrorContains(t, err, "it has the component extra, which the project has not")
 	_, err = b.engine(t).Up(t.Context(), UpOptions{Locked: true})
