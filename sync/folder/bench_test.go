@@ -198,6 +198,38 @@ func BenchmarkApply5000(b *testing.B) {
 	}
 }
 
+// BenchmarkCopy5000 is BenchmarkApply5000 from another folder.
+func BenchmarkCopy5000(b *testing.B) {
+	here := b.TempDir()
+	plant(b, here, 5000)
+	from := openBench(b, Options{Root: here, watch: newSaid().open})
+	t, err := from.Scan(b.Context())
+	require.NoError(b, err)
+	changes := []tree.Change{}
+	require.NoError(b, t.WalkBelow("", func(path string, e tree.Entry) error {
+		if path != "" {
+			changes = append(changes, tree.Change{Path: path, To: e})
+		}
+		return nil
+	}))
+	for b.Loop() {
+		b.StopTimer()
+		to, err := Open(b.Context(), Options{Root: b.TempDir(), watch: newSaid().open})
+		require.NoError(b, err)
+		_, err = to.Scan(b.Context())
+		require.NoError(b, err)
+		b.StartTimer()
+		outcomes, err := to.Apply(b.Context(), changes, from)
+		b.StopTimer()
+		require.NoError(b, err)
+		for _, o := range outcomes {
+			require.NoError(b, o.Err)
+		}
+		require.NoError(b, to.Close())
+		b.StartTimer()
+	}
+}
+
 // BenchmarkLarge is one byte changed in 256 MB, from one folder to another.
 func BenchmarkLarge(b *testing.B) {
 	const size = 256 << 20

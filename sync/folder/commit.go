@@ -70,6 +70,13 @@ func (a *apply) attempt(i int, path string) bool {
 	parent := tree.Parent(path)
 	a.root.Keep(parent)
 	defer a.root.Forget(parent)
+	if c := a.changes[i]; c.From.Kind == tree.Absent {
+		// What makes it fails where something is there: it is looked at only then.
+		if err := a.perform(i, c, beneath.Stat{}); !errors.Is(err, endpoint.ErrChanged) {
+			a.conclude(i, c.From, err)
+			return true
+		}
+	}
 	now, st, settled, err := a.now(path)
 	if !settled && err == nil {
 		return false
@@ -112,7 +119,7 @@ func (a *apply) now(path string) (e tree.Entry, st beneath.Stat, settled bool, e
 
 // settled makes a change whose path is known to be now. The caller has mu.
 func (a *apply) settled(i int, now tree.Entry, st beneath.Stat, err error) {
-	c, o := a.changes[i], &a.outcomes[i]
+	c := a.changes[i]
 	if err == nil && now != c.From {
 		err = endpoint.ErrChanged
 	}
@@ -124,6 +131,12 @@ func (a *apply) settled(i int, now tree.Entry, st beneath.Stat, err error) {
 			a.f.wake()
 		}
 	}
+	a.conclude(i, now, err)
+}
+
+// conclude says what became of a change. The caller has mu.
+func (a *apply) conclude(i int, now tree.Entry, err error) {
+	c, o := a.changes[i], &a.outcomes[i]
 	switch {
 	case err == nil:
 		o.Done, o.Now = true, c.To
@@ -299,20 +312,6 @@ func (a *apply) rename(from, to string) error {
 		return fs.ErrExist
 	}
 	return a.root.Rename(from, to, beneath.Replace)
-}
-
-// arrival is the time that a file gets: now or, where what it replaces is from
-// later, a little after that. Programs that have it open (JupyterLab) take an
-// older time for an older file.
-func arrival(replaced beneath.Stat) time.Time {
-	t := time.Now()
-	if replaced.Kind == beneath.File && replaced.MTime >= t.UnixNano() {
-		t = time.Unix(0, replaced.MTime).Add(time.Millisecond)
-	}
-	if t.Nanosecond()%1000 == 0 {
-		t = t.Add(1) // see ownStamp
-	}
-	return t
 }
 
 // arrived remembers what was put at a path. The caller has mu.

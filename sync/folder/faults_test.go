@@ -186,6 +186,37 @@ func leftovers(tb testing.TB, root string) []string {
 	return names
 }
 
+// What somebody put where something new is to be stays, and is said.
+func TestNewWhereSomethingIs(t *testing.T) {
+	t.Parallel()
+	h, from := hand{t.TempDir()}, endpointtest.NewMemory()
+	f := openStill(t, Options{Root: h.root})
+	defer f.closeFor(t)
+	h.Write(t, "file", []byte("theirs"), false)
+	h.Link(t, "file", "link")
+	h.Mkdir(t, "dir")
+	before := h.Look(t)
+	for _, to := range []tree.Entry{entryOf("ours"), {Kind: tree.Dir}, {Kind: tree.Symlink, Target: "dir"}} {
+		var changes []tree.Change
+		for _, path := range []string{"dir", "file", "link"} {
+			changes = append(changes, tree.Change{Path: path, To: to})
+			if to.Kind == tree.File {
+				from.Write(t, path, []byte("ours"), false)
+			}
+		}
+		outcomes, err := f.Apply(t.Context(), changes, from)
+		require.NoError(t, err)
+		for i, o := range outcomes {
+			require.False(t, o.Done)
+			path := changes[i].Path
+			require.ErrorIs(t, o.Err, endpoint.ErrChanged, path)
+			require.Equal(t, before.Get(path), o.Now, path)
+		}
+		require.True(t, tree.Equal(before, h.Look(t)))
+		require.Empty(t, leftovers(t, h.root))
+	}
+}
+
 // Somebody who exchanges a folder for a link out of the root, again and again,
 // does not get anything written, removed or read there.
 func TestFoldersThatBecomeLinks(t *testing.T) {

@@ -48,6 +48,20 @@ func ownStamp(s beneath.Stat, given time.Time) stamp {
 	}
 }
 
+// arrival is the time that a file gets: now or, where what it replaces is from
+// later, a little after that. Programs that have it open (JupyterLab) take an
+// older time for an older file.
+func arrival(replaced beneath.Stat) time.Time {
+	t := time.Now()
+	if replaced.Kind == beneath.File && replaced.MTime >= t.UnixNano() {
+		t = time.Unix(0, replaced.MTime).Add(time.Millisecond)
+	}
+	if t.Nanosecond()%1000 == 0 {
+		t = t.Add(1) // see ownStamp
+	}
+	return t
+}
+
 // same is true for the same file in the same state.
 func (s stamp) same(o stamp) bool {
 	return s.size == o.size && s.mtime == o.mtime && s.ctime == o.ctime && s.inode == o.inode
