@@ -1,6 +1,7 @@
 package envs
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/plan"
+	"github.com/kfdev/kfdev/images/origintest"
 	"github.com/kfdev/kfdev/internal/fault"
 )
 
@@ -121,6 +123,47 @@ func TestThePlanCountsTheNodeImageThatIsDownloaded(t *testing.T) {
 	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
 	require.NoError(t, err)
 	require.Zero(t, itemOf(t, items, "cluster").Download)
+}
+
+// What published images take is known from their manifests, each blob once,
+// and without what the local registry has of another image.
+func TestThePlanCountsWhatTheLocalRegistryLacks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, strings.Replace(bothComponents, "origin: source", "origin: registry", 1))
+	b.remote.err = nil
+	b.publishAll(t)
+	_, err := b.up(t)
+	require.NoError(t, err)
+	l, _, err := lock.Load(b.dir)
+	require.NoError(t, err)
+	i := l.Images[slices.IndexFunc(l.Images, func(i lock.Image) bool { return i.Repository == "registry.example/extra" })]
+	extra := origintest.NewFixtureOf(t, i.Repository, 2)
+	for digest := range extra.Blobs {
+		b.content.Damage(i.Repository, digest, func([]byte) []byte { return nil })
+	}
+	for digest := range extra.Manifests {
+		b.content.Damage(i.Repository, digest, func([]byte) []byte { return nil })
+	}
+	const lacking = 1<<20 + 2000 // two layers; the configuration is storage's too
+	items, err := b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	work := itemOf(t, items, "images")
+	require.EqualValues(t, lacking, work.Download)
+	require.EqualValues(t, lacking, work.Disk)
+
+	b.revive(0)
+	b.disk = space{everybody: lacking - 1, root: lacking - 1}
+	_, err = b.up(t)
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.Empty(t, b.written())
+
+	// Where the registry can't be asked, the lock's figure stands, and refuses nothing.
+	b.remote.Damage(i.Repository, i.Digest, func([]byte) []byte { return nil })
+	items, err = b.engine(t).PlanUp(t.Context(), UpOptions{})
+	require.NoError(t, err)
+	work = itemOf(t, items, "images")
+	require.Equal(t, i.Size, work.Download)
+	require.Zero(t, work.Disk)
 }
 
 func TestDiskSpace(t *testing.T) {

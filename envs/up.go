@@ -10,6 +10,7 @@ import (
 	"github.com/kfdev/kfdev/cluster"
 	"github.com/kfdev/kfdev/envs/plan"
 	"github.com/kfdev/kfdev/envs/state"
+	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
@@ -160,13 +161,14 @@ type upRun struct {
 	owner    string // of the cluster: the folder that the project was in when it was made
 	registry endpoint
 	toCopy   int64 // surely, bytes
+	closures map[images.Ref]images.Closure
 	cluster  cluster.State
 	live     live
 }
 
 func newUpRun(e *Engine, s settled, o UpOptions) (*upRun, error) {
 	ca, err := proxyCA(e.getenv)
-	return &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca}, err
+	return &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca, closures: map[images.Ref]images.Closure{}}, err
 }
 
 func (r *upRun) close() {

@@ -11,7 +11,6 @@ import (
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/plan"
 	"github.com/kfdev/kfdev/images"
-	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/fault"
 )
 
@@ -62,21 +61,24 @@ func (r *upRun) observeImages(ctx context.Context) (plan.Work, error) {
 		return plan.Work{}, err
 	}
 	work.Build = len(lost)
-	switch {
-	case r.settled.lock.Origin == images.FromRegistry:
-		work.Download, work.Copy = work.Copy, 0
-		work.Summary += fmt.Sprintf(", %s to download", size(work.Download))
-		return work, nil
-	case len(lost) > 0:
+	if len(lost) > 0 {
 		work.Summary += fmt.Sprintf(", and build first, since the store does not have them: %s", strings.Join(lost, ", "))
 		return work, nil
 	}
-	if work.Copy, err = r.lacking(ctx, missing, there); err != nil {
+	lacking, known, err := r.lacking(ctx, missing, there)
+	if err != nil {
 		return plan.Work{}, err
 	}
+	if known {
+		work.Copy = lacking
+		if r.registry.Addr.IsValid() { // else its volume may have more than can be seen
+			r.toCopy, work.Disk = lacking, lacking
+		}
+	}
 	work.Summary += fmt.Sprintf(", %s", size(work.Copy))
-	if r.registry.Addr.IsValid() { // else its volume may have more than can be seen
-		r.toCopy, work.Disk = work.Copy, work.Copy
+	if r.settled.lock.Origin == images.FromRegistry {
+		work.Download, work.Copy = work.Copy, 0
+		work.Summary += " to download"
 	}
 	return work, nil
 }
@@ -116,46 +118,70 @@ func (r *upRun) hasManifest(ctx context.Context, i lock.Image) (bool, error) {
 	return r.world.Target(r.registry.Addr).Has(ctx, i.Repository, manifestOf(i))
 }
 
-// lacking is what the local registry lacks of images that the store has whole,
+// lacking is what the local registry lacks of images that it does not have,
 // bytes, each blob once: images share layers, also with those that are there.
-func (r *upRun) lacking(ctx context.Context, missing, there []lock.Image) (int64, error) {
-	from := store.NewOrigin(r.store, images.FromSource)
+// It is not known where a registry that has them does not answer now.
+func (r *upRun) lacking(ctx context.Context, missing, there []lock.Image) (sum int64, known bool, err error) {
 	counted := map[v1.Hash]bool{}
-	for _, i := range there {
-		closure, err := images.Walk(ctx, from, i.Ref(), nil)
-		if fault.KindOf(err) == fault.NotFound {
-			continue // of the registry's alone
-		}
-		if err != nil {
-			return 0, err
-		}
-		for _, blob := range closure.Blobs {
-			counted[blob.Digest] = true
-		}
-	}
-	var sum int64
 	for _, i := range missing {
-		closure, err := images.Walk(ctx, from, i.Ref(), nil)
+		closure, err := r.closure(ctx, i)
+		if err != nil && i.Origin == images.FromRegistry && ctx.Err() == nil {
+			return 0, false, nil // copying will say what is wrong
+		}
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		for _, blob := range closure.Blobs {
 			if counted[blob.Digest] {
 				continue
 			}
 			counted[blob.Digest] = true
-			has := false
-			if r.registry.Addr.IsValid() {
-				if has, err = r.world.Target(r.registry.Addr).Has(ctx, i.Repository, blob); err != nil {
-					return 0, err
-				}
+			has, err := r.hasBlob(ctx, append([]lock.Image{i}, there...), blob)
+			if err != nil {
+				return 0, false, err
 			}
 			if !has {
 				sum += blob.Size
 			}
 		}
 	}
-	return sum, nil
+	return sum, true, nil
+}
+
+// closure is all that an image leads to. What a registry said once is not asked
+// again: some count what is asked of them.
+func (r *upRun) closure(ctx context.Context, i lock.Image) (images.Closure, error) {
+	if c, ok := r.closures[i.Ref()]; ok {
+		return c, nil
+	}
+	from, err := r.origin(ctx, r.settled.lock, []lock.Image{i})
+	if err != nil {
+		return images.Closure{}, err
+	}
+	if i.Origin == images.FromRegistry {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, registryPatience)
+		defer cancel()
+	}
+	c, err := images.Walk(ctx, from, i.Ref(), platformsOf(r.settled.lock))
+	if err == nil {
+		r.closures[i.Ref()] = c
+	}
+	return c, err
+}
+
+// hasBlob reports whether the local registry has a blob for one of the images.
+// One that does not run has nothing as far as can be told.
+func (r *upRun) hasBlob(ctx context.Context, of []lock.Image, blob v1.Descriptor) (bool, error) {
+	if !r.registry.Addr.IsValid() {
+		return false, nil
+	}
+	for _, i := range of {
+		if has, err := r.world.Target(r.registry.Addr).Has(ctx, i.Repository, blob); has || err != nil {
+			return has, err
+		}
+	}
+	return false, nil
 }
 
 func (r *upRun) copyImages(ctx context.Context) (string, error) {
