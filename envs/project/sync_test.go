@@ -88,6 +88,7 @@ func TestBadSyncIsRefusedWithEveryPlace(t *testing.T) {
 		"null":                      {head + "sync: [null]\n", []string{`kfdev.yaml:5:8: sync[0]: nothing is there: write an item, or take its place out`}, false},
 		"an unknown key":            {entry("name: a", "name: a, onChanged: x"), []string{`kfdev.yaml:5:18: unknown key "sync[0].onChanged": did you mean "onChange"?`}, false},
 		"a name":                    {entry("name: a", "name: A_b"), []string{`kfdev.yaml:5:15: "A_b" cannot be a sync entry's name: lower-case letters, digits and hyphens, at most 63`}, false},
+		"a command's name":          {entry("name: a", "name: status"), []string{`kfdev.yaml:5:15: kfdev sync status is a command: give the entry another name`}, true},
 		"a name twice":              {head + "sync: [{name: a, local: b, remote: /c, target: pod/d}, {name: a, local: b, remote: /c, target: pod/e}]\n", []string{`kfdev.yaml:5:63: "a" comes twice: kfdev sync a must mean one entry`}, true},
 		"a folder that leaves":      {entry("local: b", "local: .."), []string{`kfdev.yaml:5:25: the folder ".." leaves the project: name one below kfdev.yaml`}, true},
 		"an absolute folder":        {entry("local: b", "local: /b"), []string{`kfdev.yaml:5:25: the folder "/b" is one of this machine: name one relative to kfdev.yaml, which colleagues have too; kfdev sync LOCAL:TARGET:REMOTE takes any`}, true},

@@ -42,9 +42,16 @@ func (v *validator) syncName(at []any, s Sync, before []Sync) {
 	}
 	if len(s.Name) > 63 || !matches(labelForm, s.Name) {
 		v.at(sub(at, "name"), "%q cannot be a sync entry's name: lower-case letters, digits and hyphens, at most 63", s.Name)
+	} else if slices.Contains(syncCommands(), s.Name) {
+		v.at(sub(at, "name"), "kfdev sync %s is a command: give the entry another name", s.Name)
 	} else if slices.ContainsFunc(before, func(b Sync) bool { return b.Name == s.Name }) {
 		v.at(sub(at, "name"), "%q comes twice: kfdev sync %s must mean one entry", s.Name, s.Name)
 	}
+}
+
+// syncCommands are the commands below kfdev sync, which come before entries.
+func syncCommands() []string {
+	return []string{"bake", "logs", "ls", "resolve", "resume", "status", "stop", "undo"}
 }
 
 // local is a folder of the project: colleagues have the same file, and other
