@@ -39,7 +39,7 @@ func spots(all []*obj) []spot {
 						}
 					}
 				}) {
-					if len(path) == 0 && (k == "apiVersion" || k == "kind") || k == "name" || k == "namespace" || k == "containerPort" || k == "protocol" {
+					if len(path) == 0 && (k == "apiVersion" || k == "kind") || k == "name" || k == "namespace" || k == "finalizers" {
 						continue
 					}
 					walk(n[k], append(slices.Clip(path), fieldpath.Step{Kind: fieldpath.Key, Key: k}), append(slices.Clip(at), k), k)
@@ -80,7 +80,8 @@ func randomObjects(r *rand.Rand) []*obj {
 			"metadata": map[string]any{"name": "o" + strconv.Itoa(i), "namespace": "n", "annotations": map[string]any{"a.b/c": "d"}},
 			"spec": map[string]any{
 				"replicas": int64(r.IntN(5)), "paused": r.IntN(2) == 0, "containers": containers,
-				"deep": map[string]any{"list": []any{[]any{int64(1), "x"}, map[string]any{"k": "v"}}, "ratio": 0.5},
+				"deep":       map[string]any{"list": []any{[]any{int64(1), "x"}, map[string]any{"k": "v"}}, "ratio": 0.5},
+				"finalizers": []any{"x/a", "x/b"},
 			},
 		}})
 	}
@@ -254,7 +255,7 @@ func mutate(r *rand.Rand, all []*obj) {
 		slices.Sort(keys)
 		switch r.IntN(6) {
 		case 0:
-			m["new"+strconv.Itoa(r.IntN(3))] = []any{int64(1), "x", map[string]any{"y": "z"}, []any{"l"}}[r.IntN(4)]
+			m["new"+strconv.Itoa(r.IntN(3))] = []any{int64(1), "x", map[string]any{"y": "z"}, []any{"l"}, nil}[r.IntN(5)]
 			return
 		case 1:
 			if len(keys) > 0 {
@@ -274,7 +275,7 @@ func mutate(r *rand.Rand, all []*obj) {
 			case i == 0 && len(v) > 0:
 				m[k] = runtime.DeepCopyJSONValue(slices.Delete(slices.Clone(v), 0, 1))
 				return
-			case i == 1 && k == "args":
+			case i == 1 && (k == "args" || k == "finalizers"):
 				m[k] = append(slices.Clone(v), "new")
 				return
 			case i == 1 && k == "containers":

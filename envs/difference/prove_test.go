@@ -313,3 +313,20 @@ func TestSuggestedEntriesAllowWhatWasFound(t *testing.T) {
 	// As it stands, without reason and owner, nothing takes it.
 	require.NotEmpty(t, difference.Check(suggested, environments))
 }
+
+// Null is how an entry says that a field is left out: a null that is meant is
+// suggested with what is around it.
+func TestSuggestedNull(t *testing.T) {
+	t.Parallel()
+	a, b := objects(t, base), objects(t, base)
+	field(t, a[0], nil, "spec", "strategy", "x")
+	field(t, b[0], "y", "spec", "strategy", "x")
+	findings, err := difference.Prove(map[string][]*obj{"a": a, "b": b}, nil)
+	require.NoError(t, err)
+	suggested := difference.Suggest(findings)
+	require.Len(t, suggested, 1)
+	require.Equal(t, "apps/Deployment/kubeflow:katib/spec/strategy", suggested[0].Paths[0].String())
+	made, _, err := difference.Render(b, suggested, "a")
+	require.NoError(t, err)
+	require.Equal(t, text(t, a), text(t, made))
+}

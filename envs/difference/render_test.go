@@ -164,6 +164,11 @@ func TestRenderRefuses(t *testing.T) {
 - {id: b, paths: ['core/ConfigMap/kubeflow:config/data["config.yaml"]#/executor/log'], allow: {type: string}, default: x}`,
 			"difference a", "",
 		},
+		"places in a text that overlap": {
+			`- {id: a, paths: ['core/ConfigMap/kubeflow:config/data["config.yaml"]#~(log: \w+)'], allow: {type: string}, default: "log: x"}
+- {id: b, paths: ['core/ConfigMap/kubeflow:config/data["config.yaml"]#/executor/log'], allow: {type: string}, default: x}`,
+			"difference a", "take the field",
+		},
 		"nothing in the text": {
 			`- {id: a, paths: ['core/ConfigMap/kubeflow:config/data["config.yaml"]#/executor/lock'], allow: {type: string}, default: x}`,
 			"the text has no value at executor/lock", "",

@@ -61,6 +61,7 @@ func TestComparators(t *testing.T) {
 		"floor, a resource less":   {fingerprint.Rule{Compare: fingerprint.Floor}, map[string]any{"cpu": "4"}, map[string]any{}, "has no cpu"},
 		"floor, given":             {fingerprint.Rule{Compare: fingerprint.Floor, Floor: "550"}, "560", "550.0", ""},
 		"floor, one below given":   {fingerprint.Rule{Compare: fingerprint.Floor, Floor: "550"}, "549.9", "560", "the first is below the floor"},
+		"floor, another runtime":   {fingerprint.Rule{Compare: fingerprint.Floor}, "containerd://2.1", "cri-o://2.2", "cannot be held"},
 		"floor, words":             {fingerprint.Rule{Compare: fingerprint.Floor}, "new", "old", "cannot be held"},
 		"subset":                   {fingerprint.Rule{Compare: fingerprint.Subset}, list("a"), list("b", "a"), ""},
 		"subset, not":              {fingerprint.Rule{Compare: fingerprint.Subset}, list("a", "c"), list("b", "a"), "lacks c"},
@@ -190,9 +191,10 @@ func TestCanonicalForm(t *testing.T) {
 	t.Parallel()
 	raw, err := sample().Marshal()
 	require.NoError(t, err)
-	require.Equal(t, `{"format":"kfdev.dev/fingerprint/v1alpha1","dimensions":{"crds":{"items":{"b":{"unknown":"gone <meanwhile>"},"notebooks.kubeflow.org":{"is":"sha256:1"}}},`+
-		`"kubernetes.apis":{"is":["apps/v1/Deployment","v1/Pod"]},"kubernetes.version":{"is":"v1.36.1"},"nodes.allocatable":{"is":{"nvidia.com/gpu":8,"ok":true}},`+
-		`"nodes.kernel":{"unknown":"no rights to list nodes"}}}`+"\n", string(raw))
+	want := `{"format":"kfdev.dev/fingerprint/v1alpha1","dimensions":{"crds":{"items":{"b":{"unknown":"gone <meanwhile>"},"notebooks.kubeflow.org":{"is":"sha256:1"}}},` +
+		`"kubernetes.apis":{"is":["apps/v1/Deployment","v1/Pod"]},"kubernetes.version":{"is":"v1.36.1"},"nodes.allocatable":{"is":{"nvidia.com/gpu":8,"ok":true}},` +
+		`"nodes.kernel":{"unknown":"no rights to list nodes"}}}` + "\n"
+	require.Equal(t, []byte(want), raw)
 	back, err := fingerprint.Unmarshal(raw)
 	require.NoError(t, err)
 	require.Equal(t, sample(), back)
