@@ -38,14 +38,14 @@ func TestMain(m *testing.M) {
 func hold(dir string) {
 	c, err := control.Take(context.Background(), dir, "held by a child")
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return
 	}
 	if _, err := c.Serve(context.Background(), &fake{}, &control.Feed{}, func() {}); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return
 	}
-	fmt.Println("held")
+	fmt.Fprintln(os.Stdout, "held")
 	select {}
 }
 
