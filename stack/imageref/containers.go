@@ -107,6 +107,9 @@ func skipped(path []any) bool {
 // findContainers finds the images of containers, and of image volumes.
 func (f *finder) findContainers(object int, o *unstructured.Unstructured) {
 	for _, c := range containersOf(o) {
+		if _, inParts := partsOf(func(key string) string { text, _ := c.fields[key].(string); return text }, ""); inParts {
+			continue // a custom resource's, in the shape of a container
+		}
 		f.addWhole(object, join(c.path, "image"), "image")
 	}
 	if o.GetKind() == "CustomResourceDefinition" {
@@ -124,7 +127,7 @@ func (f *finder) findContainers(object int, o *unstructured.Unstructured) {
 // addWhole adds the whole string at path. What is empty, or made from a
 // template's parameters when it runs, names no image there.
 func (f *finder) addWhole(object int, path []any, how string) bool {
-	text, ok := get(f.objects[object].Object, path)
+	text, ok := textAt(f.objects[object], path)
 	if !ok || strings.TrimSpace(text) == "" || strings.Contains(text, "{{") {
 		return false
 	}

@@ -58,7 +58,9 @@ func find(objects []*unstructured.Unstructured, rules []Rule) ([]place, error) {
 		return nil, &fault.Error{Op: "finding images", Kind: fault.Usage, Err: errors.Join(errs...)}
 	}
 	for i, o := range objects {
-		f.findGeneric(i, o, rules)
+		ignored := ignoredIn(o, rules)
+		f.findParts(i, o, ignored)
+		f.findGeneric(i, o, ignored)
 	}
 	slices.SortStableFunc(f.places, func(a, b place) int {
 		if a.object != b.object {

@@ -35,20 +35,28 @@ var (
 	withKey = regexp.MustCompile(`(?i)(image["'\]]*\s*[:=]\s*["']?)([a-z0-9][A-Za-z0-9_./:@-]*)(?:["'\s,}\]]|$)`)
 )
 
-// findGeneric looks at every text that no other finder looked at.
-func (f *finder) findGeneric(object int, o *unstructured.Unstructured, rules []Rule) {
+// ignoredIn are the texts of an object that rules say are no images.
+func ignoredIn(o *unstructured.Unstructured, rules []Rule) map[string]bool {
 	ignored := map[string]bool{}
 	for _, r := range rules {
 		if r.Ignore != "" && r.matches(o.GetKind(), o.GetName()) {
 			ignored[r.Ignore] = true
 		}
 	}
+	return ignored
+}
+
+// findGeneric looks at every text that no other finder looked at.
+func (f *finder) findGeneric(object int, o *unstructured.Unstructured, ignored map[string]bool) {
 	isDefinition := o.GetKind() == "CustomResourceDefinition"
 	visit(o.Object, nil, func(path []any, node any) bool {
 		if skipped(path) || beside(o, path) {
 			return false
 		}
-		text, ok := node.(string)
+		if _, isText := node.(string); !isText {
+			return true
+		}
+		text, ok := textAt(o, path)
 		if !ok || isDefinition && path[len(path)-1] != "default" {
 			return true
 		}
@@ -63,8 +71,8 @@ func (f *finder) findGeneric(object int, o *unstructured.Unstructured, rules []R
 }
 
 // beside reports whether path leads to a text that names no image that runs:
-// names and labels, annotations that do not say image, a Secret's bytes, the
-// example that some ConfigMaps carry.
+// names and labels, annotations that do not say image, bytes, the example that
+// some ConfigMaps carry.
 func beside(o *unstructured.Unstructured, path []any) bool {
 	if len(path) == 0 {
 		return false
@@ -78,13 +86,7 @@ func beside(o *unstructured.Unstructured, path []any) bool {
 			return true
 		}
 	}
-	switch o.GetKind() {
-	case "Secret":
-		return len(path) == 1 && last == "data"
-	case "ConfigMap":
-		return last == "binaryData" || last == "_example"
-	}
-	return false
+	return o.GetKind() == "ConfigMap" && (last == "binaryData" || last == "_example")
 }
 
 // saysImage reports whether what names the text says that it is an image: its

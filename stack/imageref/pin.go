@@ -16,7 +16,8 @@ import (
 // Pin replaces every image that Find finds by repository@digest, at exactly its
 // place; what is around it, in a text too, stays byte for byte. Refs are by
 // image as the objects write it, or by its full name
-// ("docker.io/library/busybox:latest"). An image that has none is an error that
+// ("docker.io/library/busybox:latest"). Where name and tag have a field each,
+// the name's is replaced by the repository, and the digest goes behind the tag. An image that has none is an error that
 // names every such image and place; nothing is changed then.
 func Pin(objects []*unstructured.Unstructured, refs map[string]images.Ref, rules []Rule) error {
 	places, err := find(objects, rules)
@@ -37,7 +38,7 @@ func Pin(objects []*unstructured.Unstructured, refs map[string]images.Ref, rules
 		if _, ok := byLeaf[leaf]; !ok {
 			leaves = append(leaves, leaf)
 		}
-		byLeaf[leaf] = append(byLeaf[leaf], edit{p, ref.String()})
+		byLeaf[leaf] = append(byLeaf[leaf], edit{p, p.with(ref)})
 	}
 	if len(lost) > 0 {
 		return &fault.Error{Op: "pinning images", Kind: fault.Drift, Err: explain(lost), Hint: "run `kfdev lock`"}
@@ -50,7 +51,7 @@ func Pin(objects []*unstructured.Unstructured, refs map[string]images.Ref, rules
 	}
 	for i, leaf := range leaves {
 		p := byLeaf[leaf][0].place
-		set(objects[p.object].Object, p.path, texts[i])
+		setText(objects[p.object], p.path, texts[i])
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ type edit struct {
 // the places before stay where they are.
 func replace(objects []*unstructured.Unstructured, edits []edit) (string, error) {
 	first := edits[0]
-	text, ok := get(objects[first.object].Object, first.path)
+	text, ok := textAt(objects[first.object], first.path)
 	if !ok {
 		return "", fmt.Errorf("%s: gone", first.reference(objects))
 	}

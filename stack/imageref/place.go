@@ -13,7 +13,7 @@ type Reference struct {
 	Image  string // as it is written there
 	Object string // "Deployment kubeflow/training-operator"
 	Path   string // "spec.template.spec.containers[0].args[2]"; behind # where in a text
-	How    string // "image", "arg --image", "env IMAGE", "configMapKey config path executor.image", "field …", "reads like an image"
+	How    string // "image", "arg --image", "env IMAGE", "configMapKey config path executor.image", "field …", "name and tag", "reads like an image"
 }
 
 // String says where, how and what, for errors.
@@ -30,6 +30,8 @@ type place struct {
 	start, end int
 	image      string
 	how        string
+	role       role
+	text       string // of a part: what is written there
 	// inText is the rule whose path leads to the place inside a YAML or JSON
 	// text, for the check after it was replaced; nil elsewhere.
 	inText *Rule

@@ -2,11 +2,12 @@
 // also in arguments, environment variables and text inside ConfigMaps, and
 // replaces the image at exactly that place by one with a digest.
 //
-// Three finders work together. Containers are found by their shape wherever
+// Several finders work together. Containers are found by their shape wherever
 // they are, also in custom resources. Rules, kept with each component, lead to
-// what no shape tells. A generic finder looks at every other text for what
-// reads like an image, so that nothing is missed in silence; where it is wrong,
-// a rule says so.
+// what no shape tells. Names that stand beside their tags, in a field each, are
+// found by those fields. A generic finder looks at every other text for what
+// reads like an image, also in Secrets, so that nothing is missed in silence;
+// where it is wrong, a rule says so.
 package imageref
 
 import (
@@ -34,7 +35,7 @@ type Rule struct {
 	// Field is a dotted path of the object itself, as Path is.
 	Field string `yaml:"field,omitempty"`
 	// Ignore is a text that the generic finder takes for an image and that is
-	// none: "application/json:v1".
+	// none: "application/json:v1"; of a name and a tag in a field each, the name.
 	Ignore string `yaml:"ignore,omitempty"`
 }
 

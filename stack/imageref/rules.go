@@ -162,9 +162,11 @@ func (f *finder) applyArgIn(object int, path []any, text, flag string) int {
 // countText returns in how many strings of the object the text is.
 func (f *finder) countText(object int, text string) int {
 	n := 0
-	visit(f.objects[object].Object, nil, func(_ []any, node any) bool {
-		if s, ok := node.(string); ok && strings.Contains(s, text) {
-			n++
+	visit(f.objects[object].Object, nil, func(path []any, node any) bool {
+		if _, isText := node.(string); isText {
+			if s, ok := textAt(f.objects[object], path); ok && strings.Contains(s, text) {
+				n++
+			}
 		}
 		return true
 	})
