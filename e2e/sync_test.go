@@ -105,7 +105,11 @@ func testSync(t *testing.T, b *bench) {
 		"  - {name: tree, local: work/tree, remote: /data/tree, target: statefulset/tree, namespace: " + syncNamespace + "}\n" +
 		"  - {name: static, local: work/static, remote: /work/src, target: pod/static, container: main, namespace: " + syncNamespace + "}\n" +
 		"  - {name: hub, local: work/hub, remote: /home/jovyan/src, target: jupyterhub/" + hubUser + "}\n"
-	require.NoError(t, os.WriteFile(config, []byte(before+entries), 0o644))
+	with := strings.Replace(before, "\nsync:\n", "\n"+entries, 1) // beside the starter's own
+	if with == before {
+		with += entries
+	}
+	require.NoError(t, os.WriteFile(config, []byte(with), 0o644))
 	t.Cleanup(func() { require.NoError(t, os.WriteFile(config, []byte(before), 0o644)) })
 	require.NoError(t, os.RemoveAll(filepath.Join(b.project, "work")))
 	kube := b.clients(t)
