@@ -41,16 +41,16 @@ func (t text) span(n *yaml.Node) (from, to int, err error) {
 	case n.Style == 0 && n.Value != "" && bytes.HasPrefix(rest, []byte(n.Value)):
 		return from, from + len(n.Value), nil
 	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
-		if end := quoted(rest); end > 0 {
+		if end := Quoted(rest); end > 0 {
 			return from, from + end, nil
 		}
 	}
 	return 0, 0, errShape
 }
 
-// quoted returns the length of the quoted scalar that text begins with, 0
+// Quoted returns the length of the quoted scalar that text begins with, bytes; 0
 // where it begins with none or does not end.
-func quoted(text []byte) int {
+func Quoted[T []byte | string](text T) int {
 	if len(text) == 0 || text[0] != '"' && text[0] != '\'' {
 		return 0
 	}
@@ -85,7 +85,7 @@ func (t text) closing(open int) int {
 			if bytes.IndexByte([]byte(" \t\n{[,:"), t.data[i-1]) < 0 {
 				continue
 			}
-			n := quoted(t.data[i:])
+			n := Quoted(t.data[i:])
 			if n == 0 {
 				return -1
 			}

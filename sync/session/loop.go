@@ -74,14 +74,6 @@ type loop struct {
 	tick  *time.Ticker
 }
 
-// problem is a path that could not be brought over.
-type problem struct {
-	Problem
-	tries int
-	due   time.Time
-	told  bool
-}
-
 // Run runs the session until the context ends, which is no error, or until it
 // can't go on.
 func (s *Session) Run(ctx context.Context) (err error) {
@@ -161,11 +153,13 @@ func (l *loop) finishSending() {
 	}
 }
 
-// post has the loop do something. After its end that is dropped.
-func (l *loop) post(do func()) {
+// post has the loop do something. After its end that is dropped, and false.
+func (l *loop) post(do func()) bool {
 	select {
 	case l.events <- do:
+		return true
 	case <-l.ctx.Done():
+		return false
 	}
 }
 
@@ -200,11 +194,9 @@ func (l *loop) dial() {
 		link, err := l.config.Connect(l.ctx, rules, func(text string) {
 			l.post(func() { l.says(text) })
 		})
-		if err == nil && l.ctx.Err() != nil {
+		if !l.post(func() { l.connected(link, rules, err) }) && err == nil {
 			_ = link.Close() // nobody wants it any more
-			return
 		}
-		l.post(func() { l.connected(link, rules, err) })
 	})
 }
 
@@ -292,7 +284,7 @@ func (l *loop) drop(err error) {
 		l.finish(going, nil)
 	}
 	l.remote.reset()
-	l.remote.ep, l.remote.sending, l.remote.changed = nil, nil, false
+	l.remote.ep, l.remote.sending = nil, nil
 	l.remote.looking, l.remote.lookAgain, l.remote.undoing = false, false, 0
 	if time.Since(l.linked) >= steadyAfter {
 		l.connect.reset()

@@ -9,6 +9,14 @@ import (
 	"github.com/kfdev/kfdev/sync/tree"
 )
 
+// problem is a path that could not be brought over.
+type problem struct {
+	Problem
+	tries int
+	due   time.Time
+	told  bool
+}
+
 // refused is a change that was not made.
 func (l *loop) refused(to *side, c tree.Change, o endpoint.Outcome) {
 	if errors.Is(o.Err, endpoint.ErrChanged) && to.news(c.Path, o.Seq) && o.Now != to.tree.Get(c.Path) {

@@ -45,7 +45,6 @@ type side struct {
 	memory  map[string]content // of files whose content came along, by path
 	stored  int                // bytes in memory
 	first   time.Time          // when the first change was heard of that is to be sent away from here
-	changed bool               // something was applied that is not yet durable
 	latency samples            // of what was sent to this side
 	lost    []loss             // what batches took away here lately
 }

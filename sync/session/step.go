@@ -158,25 +158,25 @@ func (l *loop) send(to *side, changes []tree.Change) {
 		}
 	}
 	going.paths, going.changes = newPaths(changes), changes
-	to.sending, to.changed = going, true
+	to.sending = going
 	l.await(to.ep, func(ctx context.Context, ep Folder) func() {
 		outcomes, err := ep.Apply(ctx, changes, src)
 		if err == nil && len(outcomes) != len(changes) {
 			err = errors.New("not every change has an outcome")
 		}
 		took := time.Now()
-		return func() { l.applied(to, going, changes, outcomes, err, took) }
+		return func() { l.applied(to, going, outcomes, err, took) }
 	})
 }
 
 // applied takes what became of changes.
-func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes []endpoint.Outcome, err error, at time.Time) {
+func (l *loop) applied(to *side, going *sending, outcomes []endpoint.Outcome, err error, at time.Time) {
 	if to.sending != going {
 		return // of a connection that is lost
 	}
 	to.sending = nil
 	if err != nil {
-		to.unsure = append(to.unsure, changes...)
+		to.unsure = append(to.unsure, going.changes...)
 		l.finish(going, nil)
 		if to == l.remote && l.link.Err() != nil {
 			return // its end is on its way here
@@ -186,7 +186,7 @@ func (l *loop) applied(to *side, going *sending, changes []tree.Change, outcomes
 		return
 	}
 	r := result{batch: Batch{To: to.name}, done: map[string]bool{}}
-	for i, c := range changes {
+	for i, c := range going.changes {
 		l.outcome(to, c, outcomes[i], &r)
 	}
 	l.agree(r.agreed)

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/kfdev/kfdev/internal/yamledit"
 )
 
 // spanOf returns the bytes of a scalar on one line.
@@ -38,7 +40,7 @@ func spanOf(text string, n *yaml.Node) (Span, error) {
 	length := 0
 	switch rest := text[start:]; {
 	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
-		length = quoted(rest)
+		length = yamledit.Quoted(rest)
 	case n.Value != "" && strings.HasPrefix(rest, n.Value):
 		length = len(n.Value)
 	}
@@ -93,24 +95,4 @@ func offset(text string, line, column int) (int, bool) {
 		pos += size
 	}
 	return pos, true
-}
-
-// quoted returns the length of the quoted scalar that text begins with, 0
-// where it begins with none or does not end.
-func quoted(text string) int {
-	if text == "" || text[0] != '"' && text[0] != '\'' {
-		return 0
-	}
-	quote := text[0]
-	for i := 1; i < len(text); i++ {
-		switch {
-		case quote == '"' && text[i] == '\\':
-			i++
-		case text[i] == quote && quote == '\'' && i+1 < len(text) && text[i+1] == quote:
-			i++
-		case text[i] == quote:
-			return i + 1
-		}
-	}
-	return 0
 }
