@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/kfdev/kfdev/internal/fault"
@@ -179,30 +181,46 @@ func (l *loop) resolve(p string, keep Keep) error {
 	}
 	switch keep {
 	case KeepLocal:
-		l.settleFor(p, reconcile.PreferLocal)
+		l.decided[p] = reconcile.PreferLocal
 	case KeepRemote:
-		l.settleFor(p, reconcile.PreferRemote)
+		l.decided[p] = reconcile.PreferRemote
 	case KeepBoth:
 		return l.keepBoth(c)
 	default:
 		return &fault.Error{Op: "resolving a conflict", Subject: p, Kind: fault.Usage, Err: errors.New("keep local, remote or both")}
 	}
+	l.step()
 	return nil
 }
 
-// settleFor reconciles a path with a preference.
-func (l *loop) settleFor(p string, prefer reconcile.Preference) {
-	if l.local.touches(p) || l.remote.touches(p) || l.all {
-		l.later(firstConnect, func() { l.settleFor(p, prefer) })
-		return
+// decide reconciles, all at once, the paths that a person decided on and that no
+// other change is on its way for. Both sides are idle: what a busy one could not
+// take would be reconciled again without the decision.
+func (l *loop) decide() {
+	due := map[string]reconcile.Preference{}
+	for path, prefer := range l.decided {
+		if l.holding[path] == 0 {
+			due[path] = prefer
+			delete(l.decided, path)
+		}
 	}
-	if !l.local.ready() || !l.remote.ready() {
-		return // the conflict will be there again
+	look := slices.Sorted(maps.Keys(due))
+	res := reconcile.Reconcile(l.base.Tree, l.local.tree, l.remote.tree, look, reconcile.Options{Mode: l.config.Mode, PreferAt: due})
+	l.act(res, look, reconcile.Limits{Off: true}) // a person named the paths
+}
+
+// mayDecide is true where a person decided on something that can be done as soon
+// as both sides are idle.
+func (l *loop) mayDecide() bool {
+	if l.all || l.halt != nil {
+		return false
 	}
-	res := reconcile.Reconcile(l.base.Tree, l.local.tree, l.remote.tree, []string{p}, reconcile.Options{
-		Mode: l.config.Mode, PreferAt: map[string]reconcile.Preference{p: prefer},
-	})
-	l.act(res, []string{p}, reconcile.Limits{Off: true}) // a person named the path
+	for path := range l.decided {
+		if l.holding[path] == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // keepBoth puts the pod's version beside the local one.
@@ -219,7 +237,7 @@ func (l *loop) keepBoth(c reconcile.Conflict) error {
 	}
 	l.force(l.local, tree.Change{Path: beside, To: c.Remote}, nil, c.Path, func(ok bool) {
 		if ok {
-			l.settleFor(c.Path, reconcile.PreferLocal)
+			l.decided[c.Path] = reconcile.PreferLocal // the step that follows sees it
 		}
 	})
 	l.step()

@@ -54,6 +54,7 @@ type loop struct {
 	pending   map[string]bool // paths to be reconciled
 	all       bool            // everything is
 	conflicts []reconcile.Conflict
+	decided   map[string]reconcile.Preference // of conflicts, by people
 	merging   map[string]merge
 	holding   map[string]int // paths that forced changes are on their way for
 	halt      *reconcile.Halt
@@ -84,6 +85,7 @@ func (s *Session) Run(ctx context.Context) (err error) {
 		config: s.config, ctx: life, events: make(chan func()),
 		local: newSide(local), remote: newSide(remote),
 		base: ancestor.Nothing(), pending: map[string]bool{}, problems: map[string]*problem{},
+		decided: map[string]reconcile.Preference{},
 		merging: map[string]merge{}, holding: map[string]int{}, prefer: s.config.Prefer,
 		saver: saver{due: stopped()}, retry: stopped(), tick: time.NewTicker(tickEvery), since: time.Now(),
 		connect: backoff{first: firstConnect, last: lastConnect}, began: s.began,
@@ -143,7 +145,7 @@ func (l *loop) finishSending() {
 	l.leaving = true
 	timer := time.NewTimer(leavingBudget)
 	defer timer.Stop()
-	for l.failed == nil && (l.local.sending != nil || l.remote.sending != nil) {
+	for l.failed == nil && !l.idle() {
 		select {
 		case do := <-l.events:
 			do()

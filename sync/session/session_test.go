@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -365,5 +366,41 @@ func TestStoppingWaitsForWhatIsOnItsWay(t *testing.T) {
 		s, stop = p.start()
 		p.has(p.remote, "a", fmt.Sprint("edited ", i))
 		require.Empty(t, p.status(s, inSync).Conflicts)
+	}
+}
+
+// Decisions hold that come while the sides are busy with others.
+func TestManyConflictsAreResolvedAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	const n = 12
+	name := func(i int) string { return fmt.Sprintf("f%02d", i) }
+	for i := range n {
+		p.write(p.local, name(i), "base")
+	}
+	s, stop := p.start()
+	p.has(p.remote, name(n-1), "base")
+	p.status(s, inSync)
+	stop()
+	mine, theirs := strings.Repeat("mine ", 200_000), strings.Repeat("theirs ", 200_000)
+	for i := range n {
+		p.write(p.local, name(i), mine)
+		p.write(p.remote, name(i), theirs)
+	}
+	s, _ = p.start()
+	p.status(s, func(st session.Status) bool { return inSync(st) && len(st.Conflicts) == n })
+	keeps := []session.Keep{session.KeepLocal, session.KeepRemote, session.KeepBoth}
+	for i := range n {
+		require.NoError(t, s.Resolve(t.Context(), name(i), keeps[i%3]))
+	}
+	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+	for i := range n {
+		want := map[session.Keep]string{session.KeepLocal: mine, session.KeepRemote: theirs, session.KeepBoth: mine}[keeps[i%3]]
+		p.has(p.local, name(i), want)
+		p.has(p.remote, name(i), want)
+		if keeps[i%3] == session.KeepBoth {
+			p.has(p.local, name(i)+".kfdev-conflict-remote", theirs)
+			p.has(p.remote, name(i)+".kfdev-conflict-remote", theirs)
+		}
 	}
 }

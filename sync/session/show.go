@@ -60,7 +60,7 @@ func (l *loop) stateNow() State {
 		return Scanning
 	case l.halt != nil:
 		return Halted
-	case l.local.sending != nil || l.remote.sending != nil || l.all || len(l.pending) > 0 || len(l.holding) > 0:
+	case !l.idle() || len(l.decided) > 0 || l.all || len(l.pending) > 0 || len(l.holding) > 0:
 		return Syncing
 	}
 	return InSync

@@ -28,10 +28,18 @@ func (l *loop) step() {
 	if !l.local.ready() || !l.remote.ready() || !l.known || l.leaving {
 		return
 	}
-	idle := l.local.sending == nil && l.remote.sending == nil
-	look, whole := l.choose(idle)
+	if l.mayDecide() {
+		if !l.idle() {
+			return // nothing more is begun until both sides are
+		}
+		l.decide()
+	}
+	look, whole := l.choose(l.idle())
 	if whole || len(look) > 0 {
 		l.reconcile(look, whole)
+	}
+	if whole && l.mayDecide() && l.idle() {
+		l.decide()
 	}
 	for _, s := range []*side{l.local, l.remote} {
 		if s.sending == nil && len(s.forced) > 0 && l.halt == nil {
@@ -39,6 +47,9 @@ func (l *loop) step() {
 		}
 	}
 }
+
+// idle is true while nothing is on its way to either side.
+func (l *loop) idle() bool { return l.local.sending == nil && l.remote.sending == nil }
 
 // choose returns the paths to be looked at now: all that are pending and that
 // nothing is on its way for.
@@ -269,4 +280,5 @@ func (l *loop) release(s *side) {
 	s.forced = nil
 	clear(l.holding)
 	clear(l.merging)
+	clear(l.decided) // the conflicts will be there again, maybe as others
 }
