@@ -19,8 +19,8 @@ type Preset struct {
 func Presets() []Preset {
 	return []Preset{
 		{Name: "tiny", Title: "a cluster with volumes", Components: []string{"storage"}},
-		{Name: "core", Title: "notebooks, distributed training and workflows",
-			Components: []string{"storage", "training-operator", "jupyterhub", "argo-workflows"}},
+		{Name: "core", Title: "notebooks, distributed training, workflows and teams",
+			Components: []string{"storage", "training-operator", "jupyterhub", "argo-workflows", "profile-controller"}},
 	}
 }
 

@@ -64,7 +64,7 @@ const (
 
 // Stack says which components run.
 type Stack struct {
-	// A named set of components. tiny: volumes only. core: notebooks, distributed training and workflows.
+	// A named set of components. tiny: volumes only. core: notebooks, distributed training, workflows and teams.
 	Preset string `yaml:"preset" jsonschema:"enum=tiny,enum=core"`
 	// Components by name: taken from the preset or added to it, with their values.
 	Components map[string]Component `yaml:"components,omitempty"`

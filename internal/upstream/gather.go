@@ -1,17 +1,22 @@
 package upstream
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/kfdev/kfdev/internal/atomicfile"
 )
@@ -85,9 +90,45 @@ func take(module fs.FS, t Take, files map[string][]byte) error {
 		if _, twice := files[to]; twice {
 			return fmt.Errorf("%s comes twice", to)
 		}
-		files[to], err = fs.ReadFile(module, name)
+		data, err := fs.ReadFile(module, name)
+		if err == nil && len(t.Objects) > 0 {
+			data, err = only(data, t.Objects)
+		}
+		files[to] = data
 		return err
 	})
+}
+
+// only returns the documents of a YAML file that hold the wanted objects.
+func only(data []byte, wanted []string) ([]byte, error) {
+	var kept [][]byte
+	var missing []string
+	missing = append(missing, wanted...)
+	reader := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for {
+		text, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		var head struct {
+			Kind     string
+			Metadata struct{ Name string }
+		}
+		if err := yaml.Unmarshal(text, &head); err != nil {
+			return nil, err
+		}
+		if i := slices.Index(missing, head.Kind+"/"+head.Metadata.Name); i >= 0 {
+			missing = slices.Delete(missing, i, i+1)
+			kept = append(kept, text)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("there is no %s in it", strings.Join(missing, ", "))
+	}
+	return bytes.Join(kept, []byte("---\n")), nil
 }
 
 func matches(pattern, below string) bool {

@@ -44,6 +44,9 @@ type Take struct {
 	From   string   `yaml:"from"`             // in the module
 	To     string   `yaml:"to"`               // below the upstream folder
 	Except []string `yaml:"except,omitempty"` // path.Match patterns of names, or of paths below From, left out
+	// Objects are the only objects that are taken of a file of many, as
+	// KIND/NAME, in the file's order; all of them have to be there.
+	Objects []string `yaml:"objects,omitempty"`
 }
 
 // ReadList reads the upstream.yaml in files.

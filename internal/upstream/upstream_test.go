@@ -132,3 +132,13 @@ func FuzzParseSums(f *testing.F) {
 		require.Equal(t, sums, again)
 	})
 }
+
+func TestGatherTakesSomeObjectsOfAFile(t *testing.T) {
+	t.Parallel()
+	locate := module(t, map[string]string{"all.yaml": "# many\nkind: A\nmetadata: {name: x}\n---\nkind: B\nmetadata: {name: x}\n---\nkind: B\nmetadata: {name: w}\n"})
+	files, err := upstream.Gather(t.Context(), list(upstream.Take{From: "all.yaml", To: "some.yaml", Objects: []string{"B/w", "A/x"}}), locate)
+	require.NoError(t, err)
+	require.Equal(t, "# many\nkind: A\nmetadata: {name: x}\n---\nkind: B\nmetadata: {name: w}\n", string(files["some.yaml"]))
+	_, err = upstream.Gather(t.Context(), list(upstream.Take{From: "all.yaml", To: "some.yaml", Objects: []string{"B/w", "B/z"}}), locate)
+	require.ErrorContains(t, err, "there is no B/z in it")
+}

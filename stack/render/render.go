@@ -114,7 +114,9 @@ func objects(c stack.Component, files map[string][]byte, values map[string]strin
 func options() *krusty.Options {
 	o := krusty.MakeDefaultOptions()
 	o.Reorder = krusty.ReorderOptionNone // Order does it
-	o.LoadRestrictions = types.LoadRestrictionsRootOnly
+	// Kustomize sees the component's own files and its upstream's, in memory, and
+	// nothing else: there is nothing to keep it from.
+	o.LoadRestrictions = types.LoadRestrictionsNone
 	o.PluginConfig = types.DisabledPluginConfig()
 	return o
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -51,6 +52,8 @@ type Env struct {
 	Kube    kubernetes.Interface
 	Dynamic dynamic.Interface
 	Forward Forward
+	// As returns a client that is another user in the cluster's eyes.
+	As func(user string) (kubernetes.Interface, error)
 	// Component is the namespace that the component under test lives in.
 	Component string
 	// Namespace is the test's own; Run makes it.
@@ -83,7 +86,12 @@ func Connect(client *kube.Client) (Env, error) {
 		}
 		return f.Addr(), func() { _ = f.Close() }, nil // nothing is lost when a connection ends badly
 	}
-	return Env{Kube: typed, Dynamic: client.Dynamic, Forward: forward, Sink: progress.Discard}, nil
+	as := func(user string) (kubernetes.Interface, error) {
+		config := rest.CopyConfig(client.Config)
+		config.Impersonate = rest.ImpersonationConfig{UserName: user}
+		return kubernetes.NewForConfig(config)
+	}
+	return Env{Kube: typed, Dynamic: client.Dynamic, Forward: forward, As: as, Sink: progress.Discard}, nil
 }
 
 // Run runs a test in a namespace of its own, and removes that namespace at the
