@@ -159,7 +159,7 @@ func testTwoAtOnce(t *testing.T, b *bench) {
 func testVerify(t *testing.T, b *bench) {
 	t.Helper()
 	v := decode[verified](t, b, 0, "verify")
-	require.Len(t, v.Tests, 3)
+	require.Len(t, v.Tests, 4)
 	for _, test := range v.Tests {
 		require.True(t, test.OK, "%s: %s", test.Component, test.Error)
 		for _, f := range test.Facts {
