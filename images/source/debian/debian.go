@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,19 +25,9 @@ import (
 // Kind is the kind of this package's inputs in a lock.
 const Kind = "deb"
 
-// Store is where fetched packages lie. A hash is written as recipe.Input has it.
-type Store interface {
-	// Has reports whether the content is there.
-	Has(ctx context.Context, hash string) (bool, error)
-	// Open opens the content; the caller closes it.
-	Open(ctx context.Context, hash string) (io.ReadSeekCloser, error)
-	// Put takes in content; it fails, and keeps nothing, unless hash is its hash.
-	Put(ctx context.Context, hash string, content io.Reader) error
-}
-
 // Options are what a Maker works with.
 type Options struct {
-	Store Store
+	Store source.Inputs
 	Dir   string // cache folder: apt's private state, and what is at hand while unpacking
 	Sink  progress.Sink
 	// IndexFor is how long an index that apt fetched is used before apt is asked
@@ -52,7 +41,7 @@ const indexFor = 10 * time.Minute
 
 // Maker makes layers of kind debian. It implements source.Maker.
 type Maker struct {
-	store  Store
+	store  source.Inputs
 	dir    string
 	sink   progress.Sink
 	config string

@@ -65,7 +65,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) maker(t *testing.T, store debian.Store) *debian.Maker {
+func (b *bench) maker(t *testing.T, store source.Inputs) *debian.Maker {
 	t.Helper()
 	return debian.New(debian.Options{Store: store, Dir: t.TempDir(), Sink: b.sink, AptConfig: b.archive.Config(), IndexFor: time.Nanosecond})
 }

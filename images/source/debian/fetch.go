@@ -22,20 +22,13 @@ import (
 // a fault of kind NotFound that names it and the ways out.
 func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (err error) {
 	inputs = append(slices.Clone(inputs), described(spec)...)
-	var absent []recipe.Input
-	var total int64
-	for _, in := range inputs {
-		ok, err := m.store.Has(ctx, in.Hash)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			absent = append(absent, in)
-			total += in.Size
-		}
+	absent, err := source.Missing(ctx, m.store, Kind, inputs)
+	if len(absent) == 0 || err != nil {
+		return err
 	}
-	if len(absent) == 0 {
-		return nil
+	var total int64
+	for _, in := range absent {
+		total += in.Size
 	}
 	archive := m.archive(spec.Layer.Debian.Suite)
 	packages, err := m.locate(ctx, archive, spec, absent)
@@ -95,19 +88,11 @@ func (m *Maker) download(ctx context.Context, archive *apt.Archive, inputs []rec
 		return err
 	}
 	for i, in := range inputs {
-		if err := m.take(ctx, filepath.Join(dir, packages[i].File), in); err != nil {
+		if err := source.Keep(ctx, m.store, in.Hash, filepath.Join(dir, packages[i].File)); err != nil {
 			return &fault.Error{Op: "checking Debian package", Subject: in.File, Err: err}
 		}
 	}
 	return nil
-}
-
-func (m *Maker) take(ctx context.Context, path string, in recipe.Input) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.store.Put(ctx, in.Hash, f), f.Close())
 }
 
 // locate finds each input in the archive's index by version and hash, in the

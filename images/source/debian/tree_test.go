@@ -25,10 +25,10 @@ import (
 )
 
 // The image store is one.
-var _ debian.Store = (*store.Store)(nil)
+var _ source.Inputs = (*store.Store)(nil)
 
 // deposit puts packages into a store as if they had been fetched.
-func deposit(t *testing.T, store debian.Store, packages ...debtest.Package) []recipe.Input {
+func deposit(t *testing.T, store source.Inputs, packages ...debtest.Package) []recipe.Input {
 	t.Helper()
 	var inputs []recipe.Input
 	for _, p := range packages {

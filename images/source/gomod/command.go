@@ -9,19 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/kfdev/kfdev/images/source/client"
 )
-
-// tailLines is how much of the go command's output an error carries.
-const tailLines = 30
-
-// waitAfterKill bounds the wait for pipes that a killed command's children
-// still hold.
-const waitAfterKill = 5 * time.Second
 
 // carried are the settings of the user's own go command that decide where
 // modules come from, how that is checked, and where caches lie. Everything else
@@ -39,116 +31,20 @@ type toolchain struct {
 	env     []string
 }
 
-// command is one run of the go command.
-type command struct {
-	dir     string
-	program string
-	env     []string
-	args    []string
-	line    func(string) // called with every line on standard error; may be nil
-}
-
-// commandError is a run that failed, with the end of what it said.
-type commandError struct {
-	args []string
-	tail string
-	err  error
-}
-
-func (e *commandError) Error() string {
-	text := "go " + strings.Join(e.args, " ") + ": " + e.err.Error()
-	if e.tail != "" {
-		text += "\n" + e.tail
-	}
-	return text
-}
-
-func (e *commandError) Unwrap() error { return e.err }
-
-// run runs the command to its end and returns what it wrote to standard
-// output. When ctx ends, it and all it started are killed.
-func (c command) run(ctx context.Context) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, c.program, c.args...) //nolint:gosec // the go command, with arguments made here
-	cmd.Dir, cmd.Env = c.dir, c.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = waitAfterKill
-	var out bytes.Buffer
-	said := &tail{line: c.line}
-	cmd.Stdout, cmd.Stderr = &out, said
-	err := cmd.Run()
-	said.flush()
-	if err == nil {
-		return out.Bytes(), nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, &commandError{args: short(c.args), tail: said.text(), err: err}
-}
-
-// short leaves long arguments out of messages.
-func short(args []string) []string {
-	kept := make([]string, 0, len(args))
-	for _, a := range args {
-		if len(a) > 200 {
-			a = a[:200] + "…"
-		}
-		kept = append(kept, a)
-	}
-	return kept
-}
-
-// tail keeps the last lines written to it.
-type tail struct {
-	line  func(string)
-	part  []byte
-	lines []string
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.part = append(t.part, p...)
-	for {
-		i := bytes.IndexByte(t.part, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		t.add(string(t.part[:i]))
-		t.part = t.part[i+1:]
-	}
-}
-
-func (t *tail) add(line string) {
-	if t.line != nil {
-		t.line(line)
-	}
-	if strings.HasPrefix(line, "# get ") {
-		return // -x's note of a request; it would push the reason out
-	}
-	if t.lines = append(t.lines, line); len(t.lines) > tailLines {
-		t.lines = t.lines[1:]
-	}
-}
-
-func (t *tail) flush() {
-	if len(t.part) > 0 {
-		t.add(string(t.part))
-		t.part = nil
-	}
-}
-
-func (t *tail) text() string { return strings.Join(t.lines, "\n") }
+// request reports whether -x noted a request; it would push the reason out of
+// an error.
+func request(line string) bool { return strings.HasPrefix(line, "# get ") }
 
 // userSettings asks the user's go command for the settings that are carried
 // over, wherever it has them from.
 func userSettings(ctx context.Context, program string, environ []string) (map[string]string, error) {
 	env := append(slices.Clone(environ), "GOWORK=off", "GOTOOLCHAIN=local", "GOFLAGS=")
-	out, err := command{dir: os.TempDir(), program: program, env: env, args: append([]string{"env", "-json"}, carried()...)}.run(ctx)
+	out, err := client.Command{Dir: os.TempDir(), Program: program, Env: env, Args: append([]string{"env", "-json"}, carried()...)}.Run(ctx)
 	if err != nil {
 		return nil, err
 	}
 	settings := map[string]string{}
-	if err := json.Unmarshal(out, &settings); err != nil {
+	if err := json.Unmarshal(out.Stdout, &settings); err != nil {
 		return nil, fmt.Errorf("reading the settings of %s: %w", program, err)
 	}
 	return settings, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/kfdev/kfdev/images/layer"
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/source"
+	"github.com/kfdev/kfdev/images/source/client"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -114,15 +115,15 @@ func (m *Maker) toolchain(ctx context.Context, spec source.LayerSpec) (toolchain
 		settings["GOCACHE"] = m.options.Cache
 	}
 	t := toolchain{env: environment(environ, settings)}
-	asking := command{
-		dir: os.TempDir(), program: program, args: []string{"env", "GOVERSION", "GOROOT"},
-		env: append(slices.Clone(t.env), "GOTOOLCHAIN="+version),
+	asking := client.Command{
+		Dir: os.TempDir(), Program: program, Args: []string{"env", "GOVERSION", "GOROOT"},
+		Env: append(slices.Clone(t.env), "GOTOOLCHAIN="+version),
 	}
-	out, err := asking.run(ctx)
+	out, err := asking.Run(ctx)
 	if err != nil {
 		return toolchain{}, fail("install "+version+", or let the go command reach a module proxy that has it", err)
 	}
-	version, root, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	version, root, _ := strings.Cut(strings.TrimSpace(string(out.Stdout)), "\n")
 	if version != spec.Layer.Go.Toolchain || root == "" {
 		return toolchain{}, fail("install "+spec.Layer.Go.Toolchain, fmt.Errorf("wanted %s, the go command runs %q", spec.Layer.Go.Toolchain, version))
 	}
@@ -219,10 +220,10 @@ func (m *Maker) build(ctx context.Context, w *workspace, p recipe.GoProgram, bin
 	for _, name := range slices.Sorted(keys(p.Set)) {
 		link = append(link, "-X", name+"="+p.Set[name])
 	}
-	_, err = w.command(func(string) { task.Add(1) },
+	_, err = w.run(ctx, func(string) { task.Add(1) },
 		"build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", tags(p), "-ldflags="+strings.Join(link, " "),
 		"-o", binary, p.Package,
-	).run(ctx)
+	)
 	return err
 }
 

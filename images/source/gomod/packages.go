@@ -26,7 +26,7 @@ func (w *workspace) list(ctx context.Context, p recipe.GoProgram, line func(stri
 	if line != nil {
 		args = append(args, "-x")
 	}
-	out, err := w.command(line, append(args, tags(p), p.Package)...).run(ctx)
+	out, err := w.run(ctx, line, append(args, tags(p), p.Package)...)
 	if err != nil {
 		return packages{}, err
 	}

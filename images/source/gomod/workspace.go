@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/kfdev/kfdev/images/source"
+	"github.com/kfdev/kfdev/images/source/client"
 )
 
 // workspace is a private folder with a recipe's module in it.
@@ -98,8 +99,16 @@ func write(name string, content io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-func (w *workspace) command(line func(string), args ...string) command {
-	return command{dir: w.module(), program: w.tool.program, env: w.tool.env, args: args, line: line}
+// run runs the go command in the module and returns what it wrote.
+func (w *workspace) run(ctx context.Context, line func(string), args ...string) ([]byte, error) {
+	hear := func(text string) bool {
+		if line != nil {
+			line(text)
+		}
+		return request(text)
+	}
+	out, err := client.Command{Dir: w.module(), Program: w.tool.program, Env: w.tool.env, Args: args, Line: hear}.Run(ctx)
+	return out.Stdout, err
 }
 
 // required is one requirement of the module, as go mod edit -json tells it.
@@ -113,7 +122,7 @@ func (w *workspace) overlay(ctx context.Context) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	out, err := w.command(nil, "mod", "edit", "-json").run(ctx)
+	out, err := w.run(ctx, nil, "mod", "edit", "-json")
 	if err != nil {
 		return err
 	}
@@ -135,7 +144,7 @@ func (w *workspace) overlay(ctx context.Context) error {
 			}
 			copies[owner] = dir
 			replace := fmt.Sprintf("-replace=%s@%s=../%s", owner.Path, owner.Version, filepath.Base(dir))
-			if _, err := w.command(nil, "mod", "edit", replace).run(ctx); err != nil {
+			if _, err := w.run(ctx, nil, "mod", "edit", replace); err != nil {
 				return err
 			}
 		}
@@ -174,7 +183,7 @@ func ownerOf(file string, all []required) (required, error) {
 // copyModule copies a module's files from the module cache, checked against
 // go.sum.
 func (w *workspace) copyModule(ctx context.Context, m required, to string) error {
-	out, err := w.command(nil, "mod", "download", "-json", m.Path+"@"+m.Version).run(ctx)
+	out, err := w.run(ctx, nil, "mod", "download", "-json", m.Path+"@"+m.Version)
 	if err != nil {
 		return err
 	}

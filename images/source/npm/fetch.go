@@ -1,7 +1,6 @@
 package npm
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
@@ -12,13 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kfdev/kfdev/images/recipe"
 	"github.com/kfdev/kfdev/images/source"
+	"github.com/kfdev/kfdev/images/source/client"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -50,7 +48,7 @@ const (
 // Fetch downloads the packages that the store lacks. What npm brings is taken
 // by its hash and by nothing else.
 func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (err error) {
-	missing, err := m.missing(ctx, inputs)
+	missing, err := source.Missing(ctx, m.store, Kind, inputs)
 	if err != nil {
 		return err
 	}
@@ -63,14 +61,11 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 	if err := m.client.check(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(m.scratch, 0o755); err != nil {
-		return &fault.Error{Op: "downloading npm packages", Subject: spec.Recipe, Err: err}
-	}
-	scratch, err := os.MkdirTemp(m.scratch, "npm-")
+	scratch, remove, err := source.Scratch(m.scratch, "npm")
 	if err != nil {
-		return &fault.Error{Op: "downloading npm packages", Subject: spec.Recipe, Err: err}
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, batch := range batches(missing) {
@@ -78,23 +73,6 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 		group.Go(func() error { return m.download(groupCtx, folder, batch, task) })
 	}
 	return group.Wait()
-}
-
-func (m *Maker) missing(ctx context.Context, inputs []recipe.Input) ([]recipe.Input, error) {
-	var missing []recipe.Input
-	for _, input := range inputs {
-		if input.Kind != Kind {
-			continue
-		}
-		there, err := m.store.Has(ctx, input.Hash)
-		if err != nil {
-			return nil, &fault.Error{Op: "looking into the store", Subject: input.Name, Err: err}
-		}
-		if !there {
-			missing = append(missing, input)
-		}
-	}
-	return missing, nil
 }
 
 // batches cuts the packages up so that no two of a batch would get one file
@@ -145,20 +123,12 @@ func (m *Maker) download(ctx context.Context, folder string, packages []recipe.I
 				Err:  fmt.Errorf("npm brought none with the locked integrity %s", p.Hash),
 				Hint: "the registry that npm uses has other content under this version than the one the lock was made from"}
 		}
-		if err := keep(ctx, m.store, p.Hash, file); err != nil {
+		if err := source.Keep(ctx, m.store, p.Hash, file); err != nil {
 			return &fault.Error{Op: "keeping an npm package", Subject: subject, Err: err}
 		}
 		task.Add(1)
 	}
 	return os.RemoveAll(folder)
-}
-
-func keep(ctx context.Context, store Store, hash, file string) error {
-	content, err := os.Open(file) //nolint:gosec // a file of our own folder
-	if err != nil {
-		return err
-	}
-	return errors.Join(store.Put(ctx, hash, content), content.Close())
 }
 
 // hashFiles returns the tarballs of a folder by their integrity.
@@ -183,28 +153,10 @@ func hashFiles(folder string) (map[string]string, error) {
 	return out, nil
 }
 
-// stopGrace is how long npm may take to end after it was told to.
-const stopGrace = 5 * time.Second
-
-// run runs npm in a folder. The error holds the end of what it wrote. When ctx
-// ends, npm and what it started are killed.
+// run runs npm with a folder for what is temporary.
 func run(ctx context.Context, folder, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the command is the caller's
-	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "TMPDIR="+folder, "npm_config_update_notifier=false", "npm_config_audit=false", "npm_config_fund=false",
+	env := append(os.Environ(), "TMPDIR="+folder, "npm_config_update_notifier=false", "npm_config_audit=false", "npm_config_fund=false",
 		"npm_config_dry_run=false", "npm_config_loglevel=error")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = stopGrace
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		const bound = 2000
-		text := strings.TrimSpace(output.String())
-		return fmt.Errorf("%s: %w:\n%s", filepath.Base(name), err, text[max(0, len(text)-bound):])
-	}
-	return nil
+	_, err := client.Command{Program: name, Args: args, Dir: folder, Env: env}.Run(ctx)
+	return err
 }

@@ -6,7 +6,6 @@ package npm
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 
 	"github.com/kfdev/kfdev/images/recipe"
@@ -18,20 +17,9 @@ import (
 // Kind is the kind of this package's inputs in a lock.
 const Kind = "npm"
 
-// Store is where fetched packages lie. A hash is written as recipe.Input has
-// it: sha512-<base64>.
-type Store interface {
-	// Has reports whether the content is there.
-	Has(ctx context.Context, hash string) (bool, error)
-	// Open opens the content; the caller closes it.
-	Open(ctx context.Context, hash string) (io.ReadSeekCloser, error)
-	// Put takes in content; it fails, and keeps nothing, unless hash is its hash.
-	Put(ctx context.Context, hash string, content io.Reader) error
-}
-
 // Maker makes layers of kind npm. It implements source.Maker.
 type Maker struct {
-	store   Store
+	store   source.Inputs
 	sink    progress.Sink
 	client  Client
 	scratch string
@@ -45,7 +33,7 @@ var (
 
 // New returns a maker that keeps packages in store, downloads into folders of
 // its own below scratch, and reports to sink.
-func New(store Store, client Client, scratch string, sink progress.Sink) *Maker {
+func New(store source.Inputs, client Client, scratch string, sink progress.Sink) *Maker {
 	return &Maker{store: store, client: client, scratch: scratch, sink: sink}
 }
 
@@ -58,7 +46,7 @@ func (m *Maker) Check(ctx context.Context, spec source.LayerSpec) error {
 	if err != nil {
 		return err
 	}
-	missing, err := m.missing(ctx, inputs)
+	missing, err := source.Missing(ctx, m.store, Kind, inputs)
 	if len(missing) == 0 || err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func contentsOf(entries []entry) [][]byte {
 	return out
 }
 
-func makeTree(t *testing.T, s Store, spec source.LayerSpec) (*layer.Tree, error) {
+func makeTree(t *testing.T, s source.Inputs, spec source.LayerSpec) (*layer.Tree, error) {
 	t.Helper()
 	m := New(s, Client{}, t.TempDir(), progress.Discard)
 	inputs, err := m.Pin(t.Context(), spec, nil)

@@ -70,7 +70,7 @@ type layout struct {
 	tree   layer.Tree
 }
 
-func (l *layout) add(ctx context.Context, store Store, p Package) (err error) {
+func (l *layout) add(ctx context.Context, store source.Inputs, p Package) (err error) {
 	content, err := store.Open(ctx, p.Integrity)
 	if err != nil {
 		return err

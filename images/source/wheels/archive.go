@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/kfdev/kfdev/images/source"
 )
 
 // Bounds on what one wheel may unpack to. The largest in use has 1.2 GB in
@@ -43,7 +45,7 @@ type archive struct {
 }
 
 // readArchive reads and checks the directory of a wheel in the store.
-func readArchive(ctx context.Context, store Store, file, hash string) (_ *archive, err error) {
+func readArchive(ctx context.Context, store source.Inputs, file, hash string) (_ *archive, err error) {
 	a := &archive{file: file, open: func() (io.ReadSeekCloser, error) { return store.Open(ctx, hash) }}
 	content, err := a.open()
 	if err != nil {

@@ -1,19 +1,16 @@
 package wheels
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/kfdev/kfdev/images/source/client"
 	"github.com/kfdev/kfdev/internal/fault"
 )
 
@@ -98,44 +95,13 @@ func answers(ctx context.Context, folder string, command []string) error {
 	return nil
 }
 
-// stopGrace is how long a client may take to end after it was told to.
-const stopGrace = 5 * time.Second
-
-// run runs a command with folder for its temporary files and returns what it
-// wrote to stdout. The error holds the end of stderr. When ctx ends, the command
-// and what it started are killed.
+// run runs a command with folder for what is temporary, and returns what it
+// wrote to standard output.
 func run(ctx context.Context, folder, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the commands are this package's and the caller's
-	cmd.Dir = folder
-	cmd.Env = append(os.Environ(),
+	env := append(os.Environ(),
 		"TMPDIR="+folder,
 		"PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_NO_INPUT=1", "PIP_REQUIRE_VIRTUALENV=0", "PIP_PROGRESS_BAR=off", "PIP_NO_COLOR=1",
 		"PYTHONDONTWRITEBYTECODE=1", "PYTHONUTF8=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = stopGrace
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("%s: %w%s", filepath.Base(name), err, tail(stderr.Bytes(), stdout.Bytes()))
-	}
-	return stdout.Bytes(), nil
-}
-
-// tail returns the last lines of the first output that has any, on a new line.
-func tail(outputs ...[]byte) string {
-	const lines, bound = 8, 2000
-	for _, out := range outputs {
-		text := strings.TrimSpace(string(out))
-		if text == "" {
-			continue
-		}
-		all := strings.Split(text, "\n")
-		text = strings.Join(all[max(0, len(all)-lines):], "\n")
-		return ":\n" + text[max(0, len(text)-bound):]
-	}
-	return ""
+	out, err := client.Command{Program: name, Args: args, Dir: folder, Env: env}.Run(ctx)
+	return out.Stdout, err
 }

@@ -30,7 +30,7 @@ const (
 // Fetch downloads the wheels that the store lacks. What pip brings is taken by
 // file name and hash and by nothing else.
 func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recipe.Input) (err error) {
-	missing, err := m.missing(ctx, inputs)
+	missing, err := source.Missing(ctx, m.store, Kind, inputs)
 	if err != nil {
 		return err
 	}
@@ -48,11 +48,11 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 	if err != nil {
 		return err
 	}
-	scratch, err := m.folder()
+	scratch, remove, err := source.Scratch(m.scratch, "wheels")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	command, err := m.client.find(ctx, scratch)
 	if err != nil {
 		return err
@@ -65,20 +65,6 @@ func (m *Maker) Fetch(ctx context.Context, spec source.LayerSpec, inputs []recip
 		group.Go(func() error { return d.run(groupCtx) })
 	}
 	return group.Wait()
-}
-
-func (m *Maker) missing(ctx context.Context, inputs []recipe.Input) ([]recipe.Input, error) {
-	var missing []recipe.Input
-	for _, input := range sortedWheels(inputs) {
-		there, err := m.store.Has(ctx, input.Hash)
-		if err != nil {
-			return nil, &fault.Error{Op: "looking into the store", Subject: input.File, Err: err}
-		}
-		if !there {
-			missing = append(missing, input)
-		}
-	}
-	return missing, nil
 }
 
 func totalSize(inputs []recipe.Input) int64 {
@@ -116,7 +102,7 @@ func batches(wheels []recipe.Input) [][]recipe.Input {
 
 // download is one run of pip.
 type download struct {
-	store   Store
+	store   source.Inputs
 	task    *progress.Task
 	command []string
 	tags    tagSet
@@ -187,16 +173,12 @@ func (d download) arguments(got, list string) []string {
 // keep moves what came into the store, which checks the hashes.
 func (d download) keep(ctx context.Context, got string) error {
 	for _, w := range d.wheels {
-		file, err := os.Open(filepath.Join(got, w.File))
+		err := source.Keep(ctx, d.store, w.Hash, filepath.Join(got, w.File))
 		if errors.Is(err, fs.ErrNotExist) {
 			return &fault.Error{Op: "downloading wheels", Subject: w.File, Kind: fault.NotFound,
 				Err:  errors.New("pip brought another file than the one locked"),
 				Hint: "the package index that pip uses may rename files; see pip config list"}
 		}
-		if err != nil {
-			return &fault.Error{Op: "downloading wheels", Subject: w.File, Err: err}
-		}
-		err = errors.Join(d.store.Put(ctx, w.Hash, file), file.Close())
 		if err != nil {
 			return &fault.Error{Op: "keeping a wheel", Subject: w.File, Err: err}
 		}

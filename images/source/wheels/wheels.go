@@ -7,9 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/kfdev/kfdev/images/recipe"
@@ -21,19 +19,9 @@ import (
 // Kind is the kind of this package's inputs in a lock.
 const Kind = "wheel"
 
-// Store is where fetched wheels lie. A hash is written as recipe.Input has it.
-type Store interface {
-	// Has reports whether the content is there.
-	Has(ctx context.Context, hash string) (bool, error)
-	// Open opens the content; the caller closes it.
-	Open(ctx context.Context, hash string) (io.ReadSeekCloser, error)
-	// Put takes in content; it fails, and keeps nothing, unless hash is its hash.
-	Put(ctx context.Context, hash string, content io.Reader) error
-}
-
 // Maker makes layers of kind wheels. It implements source.Maker.
 type Maker struct {
-	store   Store
+	store   source.Inputs
 	sink    progress.Sink
 	client  Client
 	scratch string
@@ -47,7 +35,7 @@ var (
 
 // New returns a maker that keeps wheels in store, downloads into folders of
 // its own below scratch, and reports to sink.
-func New(store Store, client Client, scratch string, sink progress.Sink) *Maker {
+func New(store source.Inputs, client Client, scratch string, sink progress.Sink) *Maker {
 	return &Maker{store: store, client: client, scratch: scratch, sink: sink}
 }
 
@@ -60,29 +48,17 @@ func (m *Maker) Check(ctx context.Context, spec source.LayerSpec) (err error) {
 	if err != nil {
 		return err
 	}
-	missing, err := m.missing(ctx, inputs)
+	missing, err := source.Missing(ctx, m.store, Kind, inputs)
 	if len(missing) == 0 || err != nil {
 		return err
 	}
-	scratch, err := m.folder()
+	scratch, remove, err := source.Scratch(m.scratch, "wheels")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	_, err = m.client.find(ctx, scratch)
 	return err
-}
-
-// folder makes an empty folder for one piece of work, which removes it.
-func (m *Maker) folder() (string, error) {
-	if err := os.MkdirAll(m.scratch, 0o755); err != nil {
-		return "", &fault.Error{Op: "making a folder for downloads", Err: err}
-	}
-	folder, err := os.MkdirTemp(m.scratch, "wheels-")
-	if err != nil {
-		return "", &fault.Error{Op: "making a folder for downloads", Err: err}
-	}
-	return folder, nil
 }
 
 // Pin returns the wheels of the layer's lock. It uses no network: the lock lies

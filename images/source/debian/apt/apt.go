@@ -6,7 +6,6 @@
 package apt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/kfdev/kfdev/images/source/client"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -167,50 +167,14 @@ func (a *Archive) preferences(prefer []Package) string {
 
 func (a *Archive) path(name string) string { return filepath.Join(a.dir, name) }
 
-// output is what a run of a tool wrote.
-type output struct{ stdout, stderr []byte }
-
-// run runs one of apt's tools with the private configuration. The error holds
-// the end of what it said.
-func (a *Archive) run(ctx context.Context, dir string, tool string, args ...string) (output, error) {
-	return a.runTo(ctx, dir, nil, tool, args...)
-}
-
-// runTo is run with apt's status lines copied to status.
-func (a *Archive) runTo(ctx context.Context, dir string, status io.Writer, tool string, args ...string) (out output, err error) {
-	cmd := exec.CommandContext(ctx, tool, append([]string{"-c", a.path("etc/apt.conf")}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool {
-		return strings.HasPrefix(e, "LC_") || strings.HasPrefix(e, "LANG")
-	}), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if status != nil {
-		cmd.Stdout = status
-	}
-	err = cmd.Run()
-	out = output{stdout.Bytes(), stderr.Bytes()}
-	if ctx.Err() != nil {
-		return out, ctx.Err()
-	}
-	if err != nil {
-		return out, fmt.Errorf("%s %s: %w%s", tool, args[0], err, tail(out))
-	}
-	return out, nil
-}
-
-// tail is the end of what a tool said, indented, for an error.
-func tail(out output) string {
-	const most = 12
-	text := strings.TrimSpace(string(out.stderr))
-	if text == "" {
-		text = strings.TrimSpace(string(out.stdout))
-	}
-	lines := strings.Split(text, "\n")
-	if len(lines) > most {
-		lines = lines[len(lines)-most:]
-	}
-	return "\n  " + strings.Join(lines, "\n  ")
+// run runs one of apt's tools with the private configuration, and returns what
+// it wrote. Where to is given, that gets the standard output.
+func (a *Archive) run(ctx context.Context, dir string, to io.Writer, tool string, args ...string) (client.Output, error) {
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "LC_") || strings.HasPrefix(e, "LANG") })
+	return client.Command{
+		Program: tool, Args: append(slices.Clone(args), "-c", a.path("etc/apt.conf")), Dir: dir, Stdout: to,
+		Env: append(env, "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"),
+	}.Run(ctx)
 }
 
 // errNoSuite says that the machine's sources lack the suite.

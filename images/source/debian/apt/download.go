@@ -25,7 +25,7 @@ func (a *Archive) Download(ctx context.Context, packages []Package, dir string, 
 		args = append(args, p.Name+":"+Architecture+"="+p.Version)
 		total += p.Size
 	}
-	if _, err := a.runTo(ctx, dir, &statusReader{task: task, total: total}, "apt-get", args...); err != nil {
+	if _, err := a.run(ctx, dir, &statusReader{task: task, total: total}, "apt-get", args...); err != nil {
 		return &fault.Error{
 			Op: "downloading Debian packages", Err: err,
 			Hint: "kfdev uses apt as this machine has it configured; \"apt-get download\" must work",

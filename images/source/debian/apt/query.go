@@ -44,7 +44,7 @@ func (a *Archive) Resolve(ctx context.Context, asked, refuse []string, prefer []
 	for _, name := range refuse {
 		args = append(args, name+"-")
 	}
-	out, err := a.run(ctx, a.dir, "apt-get", args...)
+	out, err := a.run(ctx, a.dir, nil, "apt-get", args...)
 	if err != nil {
 		return nil, &fault.Error{
 			Op: "resolving Debian packages", Subject: strings.Join(asked, " "), Kind: fault.NotFound,
@@ -52,7 +52,7 @@ func (a *Archive) Resolve(ctx context.Context, asked, refuse []string, prefer []
 			Hint: "check the recipe's package names against Debian " + a.suite,
 		}
 	}
-	return parseURIs(out.stdout)
+	return parseURIs(out.Stdout)
 }
 
 // parseURIs reads apt-get's --print-uris lines: 'URI' file size SHA256:hash.
@@ -129,11 +129,11 @@ func (a *Archive) show(ctx context.Context, args []string) ([]Package, error) {
 		return nil, err
 	}
 	defer unlock()
-	out, err := a.run(ctx, a.dir, "apt-cache", append([]string{"show"}, args...)...)
+	out, err := a.run(ctx, a.dir, nil, "apt-cache", append([]string{"show"}, args...)...)
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return nil, a.fail("asking apt-cache", err)
 	}
-	stanzas, err := deb.ParseStanzas(bytes.NewReader(out.stdout))
+	stanzas, err := deb.ParseStanzas(bytes.NewReader(out.Stdout))
 	if err != nil {
 		return nil, &fault.Error{Op: "reading apt-cache's answer", Err: err}
 	}

@@ -27,11 +27,11 @@ func (a *Archive) Refresh(ctx context.Context, maxAge time.Duration) (bool, erro
 		return false, err
 	}
 	defer unlock()
-	sources, err := a.run(ctx, a.dir, "apt-get", "update", "--print-uris")
+	sources, err := a.run(ctx, a.dir, nil, "apt-get", "update", "--print-uris")
 	if err != nil {
 		return false, a.fail("reading apt's sources", err)
 	}
-	stamp := a.fingerprint(sources.stdout)
+	stamp := a.fingerprint(sources.Stdout)
 	if a.stamped(stamp, maxAge) {
 		return false, nil
 	}
@@ -57,17 +57,17 @@ func (a *Archive) fingerprint(uris []byte) string {
 }
 
 func (a *Archive) update(ctx context.Context, stamp string) error {
-	out, err := a.run(ctx, a.dir, "apt-get", "update", "-qq")
+	out, err := a.run(ctx, a.dir, nil, "apt-get", "update", "-qq")
 	if err != nil {
 		return a.fail("reading the archive's index", err)
 	}
-	notes := strings.TrimSpace(string(out.stderr))
+	notes := strings.TrimSpace(string(out.Stderr))
 	a.notes.Store(&notes)
-	targets, err := a.run(ctx, a.dir, "apt-get", "indextargets", "--format", "$(CODENAME)", "Created-By: Packages")
+	targets, err := a.run(ctx, a.dir, nil, "apt-get", "indextargets", "--format", "$(CODENAME)", "Created-By: Packages")
 	if err != nil {
 		return a.fail("reading the archive's index", err)
 	}
-	if !slices.Contains(strings.Fields(string(targets.stdout)), a.suite) {
+	if !slices.Contains(strings.Fields(string(targets.Stdout)), a.suite) {
 		return &fault.Error{
 			Op: "reading the archive's index", Subject: "Debian " + a.suite, Kind: fault.Preflight,
 			Err:  fmt.Errorf("%w%s", errNoSuite, a.note()),
