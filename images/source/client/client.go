@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,8 +29,10 @@ const (
 // Command is one run of a client.
 type Command struct {
 	Program string
-	Args    []string
-	Dir     string
+	// Config are arguments that come before Args, and that errors leave out.
+	Config []string
+	Args   []string
+	Dir    string
 	Env     []string // all of it; nil is this process's
 	// Stdout gets the standard output in place of what Run returns.
 	Stdout io.Writer
@@ -71,7 +74,7 @@ type Output struct{ Stdout, Stderr []byte }
 // Run runs the command to its end. When ctx ends, the client and all that it
 // started are killed, and the error is ctx's; another failure is an *Error.
 func (c Command) Run(ctx context.Context) (Output, error) {
-	cmd := exec.CommandContext(ctx, c.Program, c.Args...) //nolint:gosec // a client of this machine, with arguments made by a maker
+	cmd := exec.CommandContext(ctx, c.Program, slices.Concat(c.Config, c.Args)...) //nolint:gosec // a client of this machine, with arguments made by a maker
 	cmd.Dir, cmd.Env = c.Dir, c.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -172,7 +172,7 @@ func (a *Archive) path(name string) string { return filepath.Join(a.dir, name) }
 func (a *Archive) run(ctx context.Context, dir string, to io.Writer, tool string, args ...string) (client.Output, error) {
 	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "LC_") || strings.HasPrefix(e, "LANG") })
 	return client.Command{
-		Program: tool, Args: append(slices.Clone(args), "-c", a.path("etc/apt.conf")), Dir: dir, Stdout: to,
+		Program: tool, Config: []string{"-c", a.path("etc/apt.conf")}, Args: args, Dir: dir, Stdout: to,
 		Env: append(env, "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"),
 	}.Run(ctx)
 }
