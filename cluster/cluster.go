@@ -21,8 +21,8 @@ type Spec struct {
 	// Owner tells projects of one name apart: the folder of the project.
 	Owner string
 	Image NodeImage
-	// Nodes is how many there are; 0 means 1. The first is the control plane
-	// and runs work too.
+	// Nodes is how many there are; 0 means 1. The first is the control plane,
+	// which runs work where it is the only one.
 	Nodes int
 	// APIPort is the port on 127.0.0.1 that the API answers at; 0 means any
 	// that is free. It is chosen when the cluster is made and then stays.

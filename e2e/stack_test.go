@@ -68,6 +68,7 @@ func TestStack(t *testing.T) {
 		{"sync", testSync},
 		{"what is not in the lock is named", testForeign},
 		{"down and up keep everything", testDownUp},
+		{"the node's address changes", testChangedAddress},
 		{"a kill while a component is applied", testKillWhileApplying},
 		{"a component that left the project is removed", testRemoval},
 		{"a lost registry is filled again, on another port", testLostRegistry},

@@ -20,6 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kfdev/kfdev/cluster/kind"
 )
 
 // workloads is the namespace of what these tests run beside the stack.
@@ -105,6 +107,36 @@ func testDownUp(t *testing.T, b *bench) {
 	require.Equal(t, "done", up.state(t, "cluster"))
 	require.Equal(t, id, nodeID(t))
 	requireFile(t, b)
+}
+
+// testChangedAddress has something else take the node's address while the
+// cluster is down: it comes up at another one, and works.
+func testChangedAddress(t *testing.T, b *bench) {
+	t.Helper()
+	const squatter = registryName + "-squatter"
+	address := func() string {
+		return docker(t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+kind.Network()+`").IPAddress}}`, nodeName)
+	}
+	before := address()
+	require.NotEmpty(t, before)
+	b.run(t, 0, "down")
+	docker(t, "run", "-d", "--name", squatter, "--label", "kfdev.dev/owned=e2e", "--network", kind.Network(), "--ip", before,
+		docker(t, "inspect", "--format", "{{.Image}}", registryName))
+	t.Cleanup(func() { docker(t, "rm", "-fv", squatter) })
+	up := decode[upped](t, b, 0, "up")
+	require.Equal(t, "done", up.state(t, "cluster"))
+	after := address()
+	require.NotEqual(t, before, after)
+	t.Logf("the node moved from %s to %s", before, after)
+	nodes, err := b.clients(t).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Contains(t, nodes.Items[0].Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: after})
+	requireFile(t, b) // in a pod that is scheduled, pulls, and mounts anew
+	for _, c := range decode[struct {
+		Components []struct{ Name, State string }
+	}](t, b, 0, "status").Components {
+		require.Equal(t, "Current", c.State, c.Name)
+	}
 }
 
 // requireFile reads the file on the volume again.

@@ -167,6 +167,16 @@ func TestTheConfigurationIsAsTheNodeImageWants(t *testing.T) {
 	c = p.config(published, docker.Server{CgroupVersion: 2})
 	require.False(t, c.Networking.DisableDefaultCNI)
 	require.Len(t, c.Nodes, 3)
+	mirror := v1alpha4.Mount{HostPath: "/state/nodes/certs.d", ContainerPath: "/etc/containerd/certs.d", Readonly: true}
+	require.Equal(t, v1alpha4.ControlPlaneRole, c.Nodes[0].Role)
+	require.Equal(t, []v1alpha4.Mount{mirror, {
+		HostPath: "/state/nodes/default-storage.yaml", ContainerPath: "/kind/manifests/default-storage.yaml", Readonly: true,
+	}}, c.Nodes[0].ExtraMounts)
+	for _, worker := range c.Nodes[1:] {
+		require.Equal(t, v1alpha4.WorkerRole, worker.Role)
+		require.Equal(t, []v1alpha4.Mount{mirror}, worker.ExtraMounts, "every node pulls through the mirror")
+		require.Equal(t, published.Image.Ref, worker.Image)
+	}
 	require.Equal(t, []v1alpha4.PortMapping{
 		{ContainerPort: 30080, HostPort: 8080, ListenAddress: "127.0.0.1", Protocol: v1alpha4.PortMappingProtocolTCP},
 	}, c.Nodes[0].ExtraPortMappings)

@@ -59,8 +59,11 @@ func find(objects []*unstructured.Unstructured, rules []Rule) ([]place, error) {
 	}
 	for i, o := range objects {
 		ignored := ignoredIn(o, rules)
-		f.findParts(i, o, ignored)
+		errs = append(errs, f.findParts(i, o, ignored)...)
 		f.findGeneric(i, o, ignored)
+	}
+	if len(errs) > 0 {
+		return nil, &fault.Error{Op: "finding images", Kind: fault.Usage, Err: errors.Join(errs...)}
 	}
 	slices.SortStableFunc(f.places, func(a, b place) int {
 		if a.object != b.object {

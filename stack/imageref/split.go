@@ -2,6 +2,7 @@ package imageref
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -100,8 +101,9 @@ func first(value func(string) string, keys ...string) string {
 }
 
 // findParts finds images whose name and tag have a field each, in the object
-// and in texts of it that are YAML or JSON.
-func (f *finder) findParts(object int, o *unstructured.Unstructured, ignored map[string]bool) {
+// and in texts of it that are YAML or JSON. A tag that is a number there is an
+// error: nobody knows any more whether 1.1 was 1.10 when it was written.
+func (f *finder) findParts(object int, o *unstructured.Unstructured, ignored map[string]bool) (errs []error) {
 	isDefinition := o.GetKind() == "CustomResourceDefinition"
 	visit(o.Object, nil, func(path []any, node any) bool {
 		if skipped(path) || beside(o, path) || describes(path) {
@@ -110,8 +112,11 @@ func (f *finder) findParts(object int, o *unstructured.Unstructured, ignored map
 		if isDefinition && !inDefault(path) {
 			return true
 		}
-		switch node.(type) {
+		switch node := node.(type) {
 		case map[string]any:
+			if key, image, is := numberedTag(node, under(path)); is && !ignored[image] {
+				errs = append(errs, fmt.Errorf("%s: %s: the tag of %s is a number: put it in quotes", nameOf(o), render(join(path, key)), image))
+			}
 			f.addParts(under(path), ignored, func(key string) (place, bool) {
 				text, ok := textAt(o, join(path, key))
 				start, end := trimmed(text)
@@ -124,6 +129,27 @@ func (f *finder) findParts(object int, o *unstructured.Unstructured, ignored map
 		}
 		return true
 	})
+	return errs
+}
+
+// numberedTag reports whether a mapping names an image in parts and its tag is
+// a number.
+func numberedTag(node map[string]any, under string) (key, image string, is bool) {
+	p, ok := partsOf(func(key string) string {
+		switch v := node[key].(type) {
+		case string:
+			return v
+		case int64, float64:
+			return fmt.Sprint(v)
+		}
+		return ""
+	}, under)
+	if !ok {
+		return "", "", false
+	}
+	_, named := node[p.name].(string)
+	_, written := node[p.tag].(string)
+	return p.tag, p.base, named && !written
 }
 
 // describes reports whether path leads to what says something about an object.

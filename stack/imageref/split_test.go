@@ -140,3 +140,21 @@ func TestASecretIsReadBehindItsEncoding(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, encode("proxy:\n  image: "+refs["quay.io/a/proxy:v1"].String()+" # keep me\n  other: {repository: quay.io/a/b, tag: v2@"+refs["quay.io/a/b:v2"].Digest.String()+"}\n"), got)
 }
+
+func TestATagThatIsANumberIsRefusedByName(t *testing.T) {
+	t.Parallel()
+	objs := parse(t, `apiVersion: example.com/v1
+kind: Gateway
+metadata: {name: g}
+spec:
+  image: {registry: quay.io/a, repository: gate/way, tag: 1.10}
+  worker: [{image: docker.io/x/worker, imageTag: 7}]
+  limits: {repository: 5, tag: 3}
+  port: {name: web, tag: 80}
+`)
+	_, err := imageref.Find(objs, nil)
+	require.ErrorContains(t, err, "Gateway g: spec.image.tag: the tag of quay.io/a/gate/way is a number: put it in quotes")
+	require.ErrorContains(t, err, "spec.worker[0].imageTag: the tag of docker.io/x/worker")
+	require.NotContains(t, err.Error(), "limits")
+	require.NotContains(t, err.Error(), "port")
+}

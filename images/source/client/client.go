@@ -33,7 +33,7 @@ type Command struct {
 	Config []string
 	Args   []string
 	Dir    string
-	Env     []string // all of it; nil is this process's
+	Env    []string // all of it; nil is this process's
 	// Stdout gets the standard output in place of what Run returns.
 	Stdout io.Writer
 	// Line is called with every line of standard error. What it reports true of

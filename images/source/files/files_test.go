@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,4 +91,40 @@ func TestTheSamePathTwiceIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "app: /a")
 	_, err = files.New("").Tree(t.Context(), spec(recipe.File{Path: "/a", From: "missing"}), nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// The same files are the same layer wherever they lie and whenever they were
+// written.
+func TestTheSameFilesMakeTheSameLayer(t *testing.T) {
+	build := func(zone string, written time.Time) []byte {
+		t.Helper()
+		t.Setenv("TZ", zone)
+		program := self(t, "program")
+		require.NoError(t, os.Chtimes(program, written, written))
+		folder := t.TempDir()
+		require.NoError(t, os.MkdirAll(filepath.Join(folder, "sub"), 0o700))
+		conf := filepath.Join(folder, "sub", "conf")
+		require.NoError(t, os.WriteFile(conf, []byte("from the folder"), 0o640))
+		require.NoError(t, os.Chtimes(conf, written, written))
+		s := spec(
+			recipe.File{Path: "/kfdev", From: "kfdev:", Mode: "0755"},
+			recipe.File{Path: "/etc/conf", From: "sub/conf"},
+			recipe.File{Path: "/etc/a", Content: "text", UID: 1000},
+			recipe.File{Path: "/link", Link: "etc/a"},
+			recipe.File{Path: "/tmp", Dir: true, Mode: "1777"},
+		)
+		s.Folder = os.DirFS(folder)
+		m := files.New(program)
+		inputs, err := m.Pin(t.Context(), s, nil)
+		require.NoError(t, err)
+		require.NoError(t, m.Fetch(t.Context(), s, inputs))
+		tree, err := m.Tree(t.Context(), s, inputs)
+		require.NoError(t, err)
+		var raw bytes.Buffer
+		require.NoError(t, tree.Write(t.Context(), &raw))
+		return raw.Bytes()
+	}
+	one := build("UTC", time.Unix(1_000_000_000, 0))
+	two := build("Asia/Kathmandu", time.Now())
+	require.Equal(t, one, two)
 }
