@@ -293,7 +293,7 @@ func TestADeletionInPiecesHalts(t *testing.T) {
 		return st.Paths == 75
 	}, "what was removed")
 	require.FileExists(t, filepath.Join(p.remote, "f124"))
-	require.NoError(t, s.Resume(t.Context()))
+	require.NoError(t, s.Resume(t.Context(), session.AcceptDeletes))
 	p.lacks(p.remote, "f124")
 	remove(125, 140)
 	p.lacks(p.remote, "f139")

@@ -9,6 +9,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/reconcile"
+	"github.com/kfdev/kfdev/sync/session/ancestor"
 	"github.com/kfdev/kfdev/sync/tree"
 )
 
@@ -25,19 +26,55 @@ func (l *loop) stop(h *reconcile.Halt) {
 }
 
 func showHalt(h *reconcile.Halt, name string) Halt {
-	hint := h.Hint() + "; `kfdev sync resume " + name + "` says what would be deleted"
+	hint := h.Hint() + "; `kfdev sync resume " + name + "` says what else can be done"
 	return Halt{Reason: h.Reason, Text: h.Error(), Hint: hint, Deletes: h.Deletes, Of: h.Of}
 }
 
-// resume lets what the session was halted for be done.
-func (l *loop) resume() error {
+// Resumption is what a person wants done with what a session was halted for.
+type Resumption string
+
+// The ways to go on.
+const (
+	// AcceptDeletes has the other side lose what one side lost.
+	AcceptDeletes Resumption = "accept-deletes"
+	// BringBack fills a folder that is empty or gone from the other side.
+	BringBack Resumption = "bring-back"
+)
+
+// resume lets the session go on.
+func (l *loop) resume(how Resumption) error {
 	if l.halt == nil {
 		return &fault.Error{Op: "resuming the session", Subject: l.config.Name, Kind: fault.Usage, Err: errors.New("it is not halted")}
 	}
 	if !l.local.ready() || !l.remote.ready() {
 		return &fault.Error{Op: "resuming the session", Subject: l.config.Name, Hint: "wait until the session is connected", Err: errors.New("the two sides are not connected")}
 	}
+	if how == BringBack {
+		return l.bringBack()
+	}
 	l.accepted = l.halt
+	l.step()
+	return nil
+}
+
+// bringBack forgets what both sides had, so that what one of them has is new
+// to the other.
+func (l *loop) bringBack() error {
+	refused := func(why string) error {
+		return &fault.Error{Op: "bringing the folder back", Subject: l.config.Name, Kind: fault.Usage, Err: errors.New(why)}
+	}
+	switch h := l.halt; {
+	case h.Reason == reconcile.ManyDeletes:
+		return refused("the folder is there: bring back what was deleted in it, or accept that")
+	case h.Reason == reconcile.RootType:
+		return refused("something else stands in the folder's place: take that away first")
+	case h.Cause == reconcile.PreferLocal && (l.config.Mode == reconcile.OneWay || l.config.Mode == reconcile.OneWayReplica),
+		h.Cause == reconcile.PreferRemote && l.config.Mode == reconcile.Pull:
+		return refused("in the mode " + string(l.config.Mode) + " nothing is brought from the side that still has it")
+	}
+	l.base = ancestor.Nothing()
+	l.saver.settle(l.base, l.remote.tree)
+	l.all = true
 	l.step()
 	return nil
 }

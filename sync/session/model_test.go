@@ -297,7 +297,7 @@ func (m *model) run() {
 	require.NoError(m.t, err)
 	for n := 0; st.Halt != nil && n < 4; n++ { // a batch that fails has to be allowed again
 		m.say("resume")
-		require.NoError(m.t, m.session.Resume(context.Background()))
+		require.NoError(m.t, m.session.Resume(context.Background(), session.AcceptDeletes))
 		m.pass(120_000)
 		st, err = m.session.Status(context.Background())
 		require.NoError(m.t, err)

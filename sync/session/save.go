@@ -165,6 +165,8 @@ func (l *loop) ground() {
 	}
 	same := had && before.Local == p.Local && before.Where == p.Where
 	switch {
+	case had && before.Where == p.Where && before.Place == p.Place && was.Tree.Len() > 0 && (l.local.vanished() || l.remote.vanished()):
+		l.base = was // another folder stands there, and has nothing: that is for a person to say
 	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
 		l.base = was
 	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):

@@ -161,9 +161,9 @@ func (s *Session) Resolve(ctx context.Context, path string, keep Keep) error {
 	return s.ask(ctx, func(l *loop) error { return l.resolve(path, keep) })
 }
 
-// Resume lets a halted session go on, and what it was halted for be done.
-func (s *Session) Resume(ctx context.Context) error {
-	return s.ask(ctx, func(l *loop) error { return l.resume() })
+// Resume lets a halted session go on.
+func (s *Session) Resume(ctx context.Context, how Resumption) error {
+	return s.ask(ctx, func(l *loop) error { return l.resume(how) })
 }
 
 // errEnded is what a session that does not run any more answers.

@@ -165,11 +165,64 @@ func TestAnEmptiedRootHalts(t *testing.T) {
 	st := p.status(s, func(st session.Status) bool { return st.State == session.Halted })
 	require.Equal(t, reconcile.RootEmptied, st.Halt.Reason)
 	p.has(p.remote, "f4", "x")
-	require.NoError(t, s.Resume(t.Context()))
+	require.NoError(t, s.Resume(t.Context(), session.AcceptDeletes))
 	p.lacks(p.remote, "f4")
 	p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
-	require.Error(t, s.Resume(t.Context()))
+	require.Error(t, s.Resume(t.Context(), session.AcceptDeletes))
 }
+
+// Another folder in the place of the one that was: whether a volume is missing
+// or somebody began anew, only a person knows.
+func TestARootThatWasReplacedByAnEmptyOneHalts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name           string
+		loser, keeper  func(*pair) string
+		whileItRuns    bool
+		how            session.Resumption
+		comes, remains bool
+	}{
+		{"here, while it runs", localOf, remoteOf, true, session.BringBack, true, true},
+		{"here, between two runs", localOf, remoteOf, false, session.BringBack, true, true},
+		{"here, and it was meant", localOf, remoteOf, true, session.AcceptDeletes, false, false},
+		{"in the pod, while it runs", remoteOf, localOf, true, session.BringBack, true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			for i := range 5 {
+				p.write(p.local, fmt.Sprintf("f%d", i), "x")
+			}
+			s, stop := p.start()
+			p.status(s, inSync)
+			p.has(p.remote, "f4", "x")
+			if !tc.whileItRuns {
+				stop()
+			}
+			root := tc.loser(p)
+			require.NoError(t, os.Rename(root, root+"-aside"))
+			require.NoError(t, os.Mkdir(root, 0o755))
+			if !tc.whileItRuns {
+				s, _ = p.start()
+			}
+			st := p.status(s, func(st session.Status) bool { return st.State == session.Halted })
+			require.Equal(t, reconcile.RootEmptied, st.Halt.Reason)
+			p.has(tc.keeper(p), "f4", "x")
+			require.NoError(t, s.Resume(t.Context(), tc.how))
+			p.status(s, func(st session.Status) bool { return inSync(st) && st.Clean() })
+			for root, there := range map[string]bool{tc.loser(p): tc.comes, tc.keeper(p): tc.remains} {
+				if there {
+					p.has(root, "f4", "x")
+				} else {
+					p.lacks(root, "f4")
+				}
+			}
+		})
+	}
+}
+
+func localOf(p *pair) string  { return p.local }
+func remoteOf(p *pair) string { return p.remote }
 
 func TestUndoBringsBack(t *testing.T) {
 	t.Parallel()

@@ -133,6 +133,10 @@ func (s *side) update(u endpoint.Update) bool {
 	return s.tree.Put(u.Path, u.Entry) == nil
 }
 
+// vanished reports whether the folder was made just now and has nothing in it,
+// as where one was deleted and made again, or a volume is not mounted.
+func (s *side) vanished() bool { return s.ep.Info().Fresh && s.tree.Len() == 0 }
+
 // scan looks at all of a side and has the loop know. One look at a time, and
 // none beside an Apply: which of the two is the older could not be told.
 func (l *loop) scan(s *side) {

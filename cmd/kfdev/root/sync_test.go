@@ -48,7 +48,9 @@ func (r *steered) Undo(context.Context) (session.Undone, error) {
 func (r *steered) Resolve(_ context.Context, path string, keep session.Keep) error {
 	return r.say("resolve " + path + " " + string(keep))
 }
-func (r *steered) Resume(context.Context) error { return r.say("resume") }
+func (r *steered) Resume(_ context.Context, how session.Resumption) error {
+	return r.say("resume " + string(how))
+}
 
 // desk is a user with a project and a session that runs.
 type desk struct {
@@ -175,7 +177,7 @@ func TestSyncResumeAsksFirst(t *testing.T) {
 	code, stdout, stderr = d.run(t, "sync", "resume", "nb", "--accept-deletes")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "goes on")
-	require.Equal(t, []string{"resume"}, d.session.asked)
+	require.Equal(t, []string{"resume accept-deletes"}, d.session.asked)
 	code, _, stderr = d.run(t, "sync", "status")
 	require.Equal(t, 6, code)
 	require.Contains(t, stderr, "bring it back")

@@ -197,7 +197,7 @@ func undoneText(w io.Writer, u session.Undone) error {
 }
 
 func newSyncResume(a *app) *cobra.Command {
-	var accept bool
+	var accept, back bool
 	cmd := &cobra.Command{
 		Use:   "resume [NAME]",
 		Short: "Let a halted session go on",
@@ -207,8 +207,9 @@ put the folder back, and the session goes on by itself.
 
 resume says what would be deleted, and where; exit code 8. With --accept-deletes
 it is deleted there. Where more would be by then, the session halts again. What
-was deleted, kfdev sync undo brings back.`,
-		Example: "  kfdev sync resume\n  kfdev sync resume nb --accept-deletes",
+was deleted, kfdev sync undo brings back. With --bring-back the folder that is
+empty or gone is filled again from the other side.`,
+		Example: "  kfdev sync resume\n  kfdev sync resume nb --accept-deletes\n  kfdev sync resume nb --bring-back",
 		Args:    one("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withSession(cmd, strings.Join(args, ""), func(c *control.Client, r control.Running) error {
@@ -216,13 +217,17 @@ was deleted, kfdev sync undo brings back.`,
 				if err != nil {
 					return err
 				}
-				if h := status.Halt; h != nil && !accept {
+				if h := status.Halt; h != nil && !accept && !back {
 					return &fault.Error{
 						Op: "resuming the session", Subject: r.Name, Kind: fault.Gate, Err: errors.New(h.Text),
-						Hint: "put back what is missing; or, if it is to be deleted: kfdev sync resume " + r.Name + " --accept-deletes",
+						Hint: "put back what is missing; or, if it is to be deleted: kfdev sync resume " + r.Name + " --accept-deletes; or, to have it here and there again: --bring-back",
 					}
 				}
-				if err := c.Resume(cmd.Context()); err != nil {
+				how := session.AcceptDeletes
+				if back {
+					how = session.BringBack
+				}
+				if err := c.Resume(cmd.Context(), how); err != nil {
 					return err
 				}
 				return a.result(map[string]string{"resumed": r.Name}, func(w io.Writer) error {
@@ -233,5 +238,7 @@ was deleted, kfdev sync undo brings back.`,
 		},
 	}
 	cmd.Flags().BoolVar(&accept, "accept-deletes", false, "have deleted on the other side what the session was halted for")
+	cmd.Flags().BoolVar(&back, "bring-back", false, "fill the folder that is empty or gone from the other side")
+	cmd.MarkFlagsMutuallyExclusive("accept-deletes", "bring-back")
 	return cmd
 }

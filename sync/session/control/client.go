@@ -53,8 +53,8 @@ func (c *Client) Resolve(ctx context.Context, path string, keep session.Keep) er
 }
 
 // Resume lets a halted session go on.
-func (c *Client) Resume(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/resume", nil, &struct{}{})
+func (c *Client) Resume(ctx context.Context, how session.Resumption) error {
+	return c.call(ctx, http.MethodPost, "/resume", resumeRequest{How: how}, &struct{}{})
 }
 
 // stopLook is how often Stop looks whether the process has let go.

@@ -34,7 +34,7 @@ type Session interface {
 	Status(ctx context.Context) (session.Status, error)
 	Undo(ctx context.Context) (session.Undone, error)
 	Resolve(ctx context.Context, path string, keep session.Keep) error
-	Resume(ctx context.Context) error
+	Resume(ctx context.Context, how session.Resumption) error
 }
 
 var _ Session = (*session.Session)(nil)

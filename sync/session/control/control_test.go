@@ -72,7 +72,9 @@ func (f *fake) Undo(context.Context) (session.Undone, error) {
 func (f *fake) Resolve(_ context.Context, path string, keep session.Keep) error {
 	return f.did(fmt.Sprintf("resolve %q %s", path, keep))
 }
-func (f *fake) Resume(context.Context) error { return f.did("resume") }
+func (f *fake) Resume(_ context.Context, how session.Resumption) error {
+	return f.did("resume " + string(how))
+}
 
 // served is a session that runs in the folder.
 type served struct {
@@ -115,8 +117,8 @@ func TestASessionIsAsked(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a"}, undone.Paths)
 	require.NoError(t, s.Resolve(t.Context(), "any\xff name", session.KeepBoth))
-	require.NoError(t, s.Resume(t.Context()))
-	require.Equal(t, []string{"status", "undo", `resolve "any\xff name" both`, "resume"}, f.asked)
+	require.NoError(t, s.Resume(t.Context(), session.BringBack))
+	require.Equal(t, []string{"status", "undo", `resolve "any\xff name" both`, "resume bring-back"}, f.asked)
 }
 
 func TestTheSocketIsThisUsersAloneAlsoWhereItsFolderIsDeep(t *testing.T) {
@@ -151,7 +153,7 @@ func TestErrorsCrossAsTheyAre(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, filepath.Join(t.TempDir(), "nb"), &fake{err: tc.err})
-			err := s.Resume(t.Context())
+			err := s.Resume(t.Context(), session.BringBack)
 			require.EqualError(t, err, tc.text)
 			require.Equal(t, tc.code, fault.ExitCode(err))
 			require.Equal(t, fault.Hint(tc.err), fault.Hint(err))

@@ -25,6 +25,11 @@ type resolveRequest struct {
 	Keep session.Keep `json:"keep"`
 }
 
+// resumeRequest is what /resume takes.
+type resumeRequest struct {
+	How session.Resumption `json:"how"`
+}
+
 // failure is an error on its way to another process, which ends in the same exit
 // code there.
 type failure struct {
@@ -83,6 +88,19 @@ func decode(r io.Reader, limit int64, strict bool, into any) error {
 		return errors.New("there is more behind the value")
 	}
 	return nil
+}
+
+// decodeResume reads what /resume takes.
+func decodeResume(r io.Reader) (resumeRequest, error) {
+	var q resumeRequest
+	err := decode(r, maxRequest, true, &q)
+	if err == nil && q.How != session.AcceptDeletes && q.How != session.BringBack {
+		err = fmt.Errorf("%q is no way to go on; there are %s and %s", q.How, session.AcceptDeletes, session.BringBack)
+	}
+	if err != nil {
+		return q, &fault.Error{Op: "reading the request", Kind: fault.Usage, Err: err}
+	}
+	return q, nil
 }
 
 // decodeResolve reads what /resolve takes.

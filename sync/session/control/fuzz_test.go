@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/sync/session"
 )
 
 func FuzzDecodeResolve(f *testing.F) {
@@ -26,6 +27,20 @@ func FuzzDecodeResolve(f *testing.F) {
 		same, err := decodeResolve(bytes.NewReader(again))
 		require.NoError(t, err)
 		require.Equal(t, q, same)
+	})
+}
+
+func FuzzDecodeResume(f *testing.F) {
+	for _, seed := range []string{`{"how":"accept-deletes"}`, `{"how":"bring-back"}`, `{"how":""}`, `{}`, `[`, `{"how":"bring-back","x":0}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		q, err := decodeResume(bytes.NewReader(raw))
+		if err != nil {
+			require.Equal(t, fault.Usage, fault.KindOf(err))
+			return
+		}
+		require.Contains(t, []session.Resumption{session.AcceptDeletes, session.BringBack}, q.How)
 	})
 }
 

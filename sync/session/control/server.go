@@ -96,7 +96,11 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	answer(w, struct{}{}, s.session.Resume(r.Context()))
+	q, err := decodeResume(r.Body)
+	if err == nil {
+		err = s.session.Resume(r.Context(), q.How)
+	}
+	answer(w, struct{}{}, err)
 }
 
 func (s *Server) end(w http.ResponseWriter, _ *http.Request) {
