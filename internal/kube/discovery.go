@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	apidiscovery "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,6 +59,7 @@ func mappings(group string, version apidiscovery.APIVersionDiscovery) []Mapping 
 			Kind:       schema.GroupVersionKind{Group: group, Version: version.Version, Kind: r.ResponseKind.Kind},
 			Resource:   schema.GroupVersionResource{Group: group, Version: version.Version, Resource: r.Resource},
 			Namespaced: r.Scope == apidiscovery.ScopeNamespace,
+			List:       slices.Contains(r.Verbs, "list"),
 		}
 		for _, sub := range r.Subresources {
 			m.Status = m.Status || sub.Subresource == "status"

@@ -15,6 +15,7 @@ type Mapping struct {
 	Resource   schema.GroupVersionResource
 	Namespaced bool
 	Status     bool // whether it has a status that a controller writes
+	List       bool // whether it can be listed
 }
 
 // Mapper knows where kinds are served. It asks the server once, and again only
@@ -30,6 +31,27 @@ type Mapper struct {
 // NewMapper returns a Mapper that asks discover.
 func NewMapper(discover func(context.Context) ([]Mapping, error)) *Mapper {
 	return &Mapper{discover: discover, known: map[schema.GroupVersionKind]Mapping{}}
+}
+
+// Kinds asks the server for every kind that it serves, each in the version that
+// it prefers.
+func (m *Mapper) Kinds(ctx context.Context) ([]Mapping, error) {
+	all, err := m.discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []Mapping
+	seen := map[schema.GroupKind]bool{}
+	for _, each := range all {
+		m.known[each.Kind] = each
+		if kind := each.Kind.GroupKind(); !seen[kind] {
+			seen[kind] = true
+			out = append(out, each)
+		}
+	}
+	return out, nil
 }
 
 // UnknownKindError is what Mapping returns for a kind that is not served.
