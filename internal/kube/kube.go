@@ -13,6 +13,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,7 +28,8 @@ type Client struct {
 	Metadata metadata.Interface
 	Mapper   *Mapper
 
-	http *http.Client
+	http    *http.Client
+	objects rest.Interface
 }
 
 // Load reads the connection of a context out of kubeconfig files: those of the
@@ -80,7 +82,14 @@ func Connect(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return fail(err)
 	}
-	c := &Client{Config: config, Dynamic: objects, Metadata: meta, http: client}
+	// Paths are given whole, and bodies are taken as they come.
+	rawConfig := rest.CopyConfig(jsonConfig)
+	rawConfig.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	raw, err := rest.UnversionedRESTClientForConfigAndClient(rawConfig, client)
+	if err != nil {
+		return fail(err)
+	}
+	c := &Client{Config: config, Dynamic: objects, Metadata: meta, http: client, objects: raw}
 	c.Mapper = NewMapper(c.discover)
 	return c, nil
 }

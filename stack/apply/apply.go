@@ -7,14 +7,10 @@ package apply
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -63,7 +59,7 @@ func (a *Applier) Plan(ctx context.Context, set Set) (ChangeSet, error) {
 		return nil, err
 	}
 	var changes ChangeSet
-	var problems []error
+	problems := work.denied()
 	for _, item := range work.items {
 		change := item.change
 		if change == Configured && item.live.found && !item.live.deleting {
@@ -88,132 +84,6 @@ func (a *Applier) Apply(ctx context.Context, set Set) (changes ChangeSet, err er
 	if err != nil {
 		return nil, err
 	}
-	next, err := a.announce(ctx, set, work)
-	if err != nil {
-		return nil, err
-	}
-	for s := range stages {
-		items := work.of(s)
-		if s == hooks && needsGate(items) {
-			if err := a.gate.Served(ctx, set.Name, Services(contents(items))); err != nil {
-				return changes, err
-			}
-		}
-		done, err := a.stage(ctx, items, &next, task)
-		changes = append(changes, done...)
-		if err != nil {
-			return changes, err
-		}
-	}
-	pruned, err := a.prune(ctx, work.gone, set.Delete)
-	changes = append(changes, pruned...)
-	changes.sort()
-	if err != nil {
-		return changes, err
-	}
-	next.Hash = set.Hash
-	return changes, a.settle(ctx, work, next)
-}
-
-// announce records the union of what the set held and will hold.
-func (a *Applier) announce(ctx context.Context, set Set, work *work) (Inventory, error) {
-	next := Inventory{Version: inventoryVersion, Name: set.Name}
-	for _, item := range work.items {
-		m := work.inventory.member(item.object.key())
-		m.Object = item.object
-		next.put(m)
-	}
-	if !work.changed() {
-		return next, nil
-	}
-	if err := a.ensureSystemNamespace(ctx); err != nil {
-		return next, err
-	}
-	union := Inventory{Version: inventoryVersion, Name: set.Name, Members: append([]Member(nil), next.Members...)}
-	for _, m := range work.gone {
-		union.put(m.Member)
-	}
-	return next, a.record(ctx, union)
-}
-
-// settle records what the set holds now, where that is not recorded already.
-func (a *Applier) settle(ctx context.Context, work *work, next Inventory) error {
-	if !work.changed() && work.inventory.Hash == next.Hash {
-		return nil
-	}
-	return a.record(ctx, next)
-}
-
-// stage applies the items of one stage, several at once, and puts what the
-// server answered into the inventory.
-func (a *Applier) stage(ctx context.Context, items []*item, next *Inventory, task *progress.Task) (ChangeSet, error) {
-	var group errgroup.Group
-	group.SetLimit(parallel)
-	var mu sync.Mutex
-	var changes ChangeSet
-	var problems []error
-	for _, item := range items {
-		group.Go(func() error {
-			member, change, err := a.one(ctx, item)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				problems = append(problems, err)
-				return nil
-			}
-			next.put(member)
-			changes = append(changes, Entry{Object: item.object, Change: change})
-			task.Add(1)
-			return nil
-		})
-	}
-	_ = group.Wait() // the problems are gathered beside it
-	if err := failed(ctx, problems); err != nil {
-		return changes, err
-	}
-	return changes, a.established(ctx, items)
-}
-
-// failed returns every problem once, or only the context's end where that is
-// what caused them.
-func failed(ctx context.Context, problems []error) error {
-	if len(problems) > 0 && ctx.Err() != nil {
-		return &fault.Error{Op: "applying the stack", Err: ctx.Err()}
-	}
-	return errors.Join(problems...)
-}
-
-// one applies one item, where there is something to do.
-func (a *Applier) one(ctx context.Context, item *item) (Member, Change, error) {
-	if item.change == Unchanged {
-		return item.member, Unchanged, nil
-	}
-	if item.live.deleting {
-		if err := a.gone(ctx, item.object); err != nil {
-			return Member{}, "", err
-		}
-		item.live = live{}
-	}
-	mapping, err := a.client.Mapper.Mapping(ctx, item.object.GroupVersionKind())
-	if err != nil {
-		return Member{}, "", refused(item.object, err)
-	}
-	result, err := a.patch(ctx, mapping, item, false)
-	if err != nil {
-		return Member{}, "", refused(item.object, err)
-	}
-	owned, applied, err := ownership(result.GetManagedFields(), item.manager)
-	if err != nil {
-		return Member{}, "", fmt.Errorf("%s: %w", item.object, err)
-	}
-	change := Configured
-	switch {
-	case !item.live.found:
-		change = Created
-	case result.GetResourceVersion() == item.live.resourceVersion:
-		change = Unchanged
-	case item.member.Desired == "" && owned == item.live.owned && applied.Equal(&item.live.applied):
-		change = Unchanged // a controller wrote to it meanwhile, kfdev did not
-	}
-	return Member{Object: item.object, UID: result.GetUID(), Desired: item.desired, Owned: owned}, change, nil
+	r := &run{applier: a, set: set, work: work, way: freely{a}, task: task}
+	return r.all(ctx)
 }

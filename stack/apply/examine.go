@@ -7,13 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kfdev/kfdev/internal/fault"
@@ -22,6 +18,7 @@ import (
 
 // item is one object of a set, with what is known of it.
 type item struct {
+	set     string // its name
 	object  Object
 	content *unstructured.Unstructured // as it is sent
 	manager string
@@ -41,6 +38,7 @@ type live struct {
 	partOf          string
 	owned           string
 	applied         metav1.Time // when kfdev last changed it
+	denied          error       // why it could not be read; nothing else is known then
 }
 
 // gone is a member of the inventory that the set holds no more.
@@ -53,6 +51,7 @@ type gone struct {
 // work is what an apply has to do.
 type work struct {
 	inventory Inventory
+	version   string // of the inventory's parent; empty where there is none
 	items     []*item
 	gone      []gone
 }
@@ -81,11 +80,11 @@ func (w *work) changed() bool {
 // examine compares the set with its inventory and with the cluster. It costs
 // one read of the inventory and, for every kind, one list of metadata.
 func (a *Applier) examine(ctx context.Context, set Set) (*work, error) {
-	recorded, err := a.Inventory(ctx, set.Name)
+	recorded, version, err := a.inventory(ctx, set.Name)
 	if err != nil {
 		return nil, err
 	}
-	w := &work{inventory: Inventory{Name: set.Name}}
+	w := &work{inventory: Inventory{Name: set.Name}, version: version}
 	if recorded != nil {
 		w.inventory = *recorded
 	}
@@ -139,6 +138,9 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 		}
 		content.SetLabels(labels)
 		unstructured.RemoveNestedField(content.Object, "status")
+		if aggregated(content) {
+			unstructured.RemoveNestedField(content.Object, "rules")
+		}
 		data, err := json.Marshal(content.Object)
 		if err != nil {
 			return err
@@ -149,6 +151,12 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 		w.items = append(w.items, i)
 	}
 	return nil
+}
+
+// aggregated reports whether a controller of Kubernetes writes o's rules: it
+// takes them by force, whatever is applied.
+func aggregated(o *unstructured.Unstructured) bool {
+	return o.GetKind() == "ClusterRole" && o.GroupVersionKind().Group == rbacGroup && o.Object["aggregationRule"] != nil
 }
 
 // scope gives a namespace to an object that needs one, and takes it from one
@@ -173,126 +181,56 @@ func (a *Applier) scope(ctx context.Context, set Set, o *unstructured.Unstructur
 	return nil
 }
 
-// look reads the metadata of every object of w.
-func (a *Applier) look(ctx context.Context, name string, w *work) error {
-	labelled, err := a.labelled(ctx, name, w)
-	if err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	find := func(o Object, manager string, into *live) {
-		if found, ok := labelled[o.key()]; ok {
-			into.fill(found, manager)
-			return
-		}
-		group.Go(func() error {
-			found, err := a.metadata(ctx, o)
-			if err == nil && found != nil {
-				into.fill(found, manager)
-			}
-			return err
-		})
-	}
-	for _, i := range w.items {
-		find(i.object, i.manager, &i.live)
-	}
-	for n := range w.gone {
-		find(w.gone[n].Object, Manager, &w.gone[n].live)
-	}
-	return group.Wait()
-}
-
-// labelled lists, kind by kind, what carries the set's label.
-func (a *Applier) labelled(ctx context.Context, name string, w *work) (map[objectKey]*metav1.PartialObjectMetadata, error) {
-	kinds := map[schema.GroupVersionKind]bool{}
-	for _, i := range w.items {
-		kinds[i.object.GroupVersionKind()] = true
-	}
-	for _, g := range w.gone {
-		kinds[g.GroupVersionKind()] = true
-	}
-	found := map[objectKey]*metav1.PartialObjectMetadata{}
-	if len(w.inventory.Members) == 0 {
-		return found, nil // nothing of it is there yet
-	}
-	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for kind := range kinds {
-		group.Go(func() error {
-			mapping, err := a.client.Mapper.Mapping(ctx, kind)
-			var unknown *kube.UnknownKindError
-			if errors.As(err, &unknown) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			list, err := a.client.Metadata.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: Selector(name)})
-			if apierrors.IsNotFound(err) {
-				return nil // a kind that the set brings itself
-			}
-			if err != nil {
-				return fmt.Errorf("listing %s: %w", mapping.Resource.Resource, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for n := range list.Items {
-				o := &list.Items[n]
-				found[objectKey{kind.GroupKind(), o.Namespace, o.Name}] = o
-			}
-			return nil
-		})
-	}
-	return found, group.Wait()
-}
-
-// metadata reads one object's metadata; nil where it is not there.
-func (a *Applier) metadata(ctx context.Context, o Object) (*metav1.PartialObjectMetadata, error) {
-	mapping, err := a.client.Mapper.Mapping(ctx, o.GroupVersionKind())
-	var unknown *kube.UnknownKindError
-	if errors.As(err, &unknown) {
-		return nil, nil //nolint:nilnil // it is not there, and that is no error
-	}
-	if err != nil {
-		return nil, err
-	}
-	found, err := a.client.Metadata.Resource(mapping.Resource).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // as above
-	}
-	return found, err
-}
-
-func (l *live) fill(o *metav1.PartialObjectMetadata, manager string) {
-	owned, applied, err := ownership(o.ManagedFields, manager)
-	if err != nil {
-		owned = "" // not what was recorded: it is applied again
-	}
-	*l = live{
-		found: true, deleting: o.DeletionTimestamp != nil, uid: o.UID, resourceVersion: o.ResourceVersion,
-		partOf: o.Labels[partOfLabel], owned: owned, applied: applied,
-	}
-}
-
 // decide says for every item what is to be done.
 func (a *Applier) decide(set Set, w *work) error {
 	var problems []error
 	for _, i := range w.items {
-		switch {
-		case i.live.partOf != "" && i.live.partOf != SetID(set.Name):
-			problems = append(problems, &fault.Error{Op: "applying the component", Subject: set.Name, Hint: "two components may not hold the same object",
-				Err: fmt.Errorf("%s belongs to another set (%s)", i.object, i.live.partOf)})
-		case !i.live.found:
-			i.change = Created
-		case !i.live.deleting && i.member.UID == i.live.uid && i.member.APIVersion == i.object.APIVersion && i.member.Desired == i.desired && i.member.Owned == i.live.owned:
-			i.change = Unchanged
-		default:
-			i.change = Configured
+		i.set = set.Name
+		if err := i.others(); err != nil {
+			problems = append(problems, err)
+			continue
 		}
+		i.change = i.wanting()
 	}
 	return errors.Join(problems...)
+}
+
+// others returns an error where another set has the object.
+func (i *item) others() error {
+	if i.live.partOf == "" || i.live.partOf == SetID(i.set) {
+		return nil
+	}
+	return &fault.Error{Op: "applying the component", Subject: i.set, Hint: "two components may not hold the same object",
+		Err: fmt.Errorf("%s belongs to another set (%s)", i.object, i.live.partOf)}
+}
+
+// wanting says what is to be done for an item, as far as metadata tells.
+func (i *item) wanting() Change {
+	switch {
+	case i.live.denied != nil:
+		return Configured
+	case !i.live.found:
+		return Created
+	case !i.live.deleting && i.member.UID == i.live.uid && i.member.APIVersion == i.object.APIVersion && i.member.Desired == i.desired && i.member.Owned == i.live.owned:
+		return Unchanged
+	}
+	return Configured
+}
+
+// denied returns an error for each object that may not be read.
+func (w *work) denied() []error {
+	var problems []error
+	for _, i := range w.items {
+		if i.live.denied != nil {
+			problems = append(problems, &fault.Error{Op: "looking at the cluster", Subject: i.object.String(), Kind: fault.Preflight, Err: i.live.denied})
+		}
+	}
+	for _, g := range w.gone {
+		if g.live.denied != nil {
+			problems = append(problems, &fault.Error{Op: "looking at the cluster", Subject: g.String(), Kind: fault.Preflight, Err: g.live.denied})
+		}
+	}
+	return problems
 }
 
 // ownership returns a hash of the fields that the server says are the

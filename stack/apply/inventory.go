@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/kube"
 )
 
 // Where inventories lie, and the labels and annotations of ApplySets (KEP-3659).
@@ -94,14 +95,22 @@ func parentResource() schema.GroupVersionResource {
 
 // Inventory reads the inventory of a set; nil where there is none.
 func (a *Applier) Inventory(ctx context.Context, name string) (*Inventory, error) {
+	i, _, err := a.inventory(ctx, name)
+	return i, err
+}
+
+// inventory reads the inventory of a set with the version of its parent; nil
+// where there is none.
+func (a *Applier) inventory(ctx context.Context, name string) (*Inventory, string, error) {
 	parent, err := a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Get(ctx, parentPrefix+name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // there is none, and that is no error
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, &fault.Error{Op: "reading the inventory", Subject: name, Err: err}
+		return nil, "", &fault.Error{Op: "reading the inventory", Subject: name, Err: err}
 	}
-	return decode(parent)
+	i, err := decode(parent)
+	return i, parent.GetResourceVersion(), err
 }
 
 // Inventories reads the inventories of every set in the cluster, by name.
@@ -186,21 +195,33 @@ func joined(set map[string]bool) string {
 }
 
 // record writes the inventory, so that no object is ever in the cluster
-// without being in it.
-func (a *Applier) record(ctx context.Context, i Inventory) error {
+// without being in it, and returns the version of its parent. That must still
+// be as it was: another kfdev that has written it since knows more.
+func (a *Applier) record(ctx context.Context, i Inventory, version string) (string, error) {
 	parent, err := encode(i)
 	if err != nil {
-		return err
+		return "", err
 	}
-	data, err := parent.MarshalJSON()
+	only := terms{resourceVersion: version}
+	if version == "" {
+		if err := a.ensureSystemNamespace(ctx); err != nil {
+			return "", err
+		}
+		only = unlessThere()
+	}
+	data, err := only.on(parent)
 	if err != nil {
-		return err
+		return "", err
 	}
-	force := true // the parent is kfdev's alone
-	_, err = a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Patch(ctx, parent.GetName(), types.ApplyPatchType, data,
-		metav1.PatchOptions{FieldManager: Manager, Force: &force})
+	mapping := kube.Mapping{Resource: parentResource(), Namespaced: true}
+	written, _, err := a.client.Apply(ctx, kube.Apply{Mapping: mapping, Namespace: SystemNamespace, Name: parent.GetName(),
+		Manager: Manager, Content: data, Force: true}) // the parent is kfdev's alone
+	if apierrors.IsConflict(err) {
+		return "", &fault.Error{Op: "recording the inventory", Subject: i.Name, Kind: fault.Gate,
+			Err: errors.New("another kfdev has written it meanwhile"), Hint: "see what it did, and begin again"}
+	}
 	if err != nil {
-		return &fault.Error{Op: "recording the inventory", Subject: i.Name, Err: err}
+		return "", &fault.Error{Op: "recording the inventory", Subject: i.Name, Err: err}
 	}
-	return nil
+	return written.GetResourceVersion(), nil
 }

@@ -24,7 +24,7 @@ func (a *Applier) Remove(ctx context.Context, name string, named ...Object) (cha
 	if err != nil {
 		return nil, err
 	}
-	if changes, err = a.prune(ctx, work.gone, named); err != nil {
+	if changes, err = a.prune(ctx, work.gone, named, freely{a}); err != nil {
 		return changes, err
 	}
 	err = a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Delete(ctx, parentPrefix+name, metav1.DeleteOptions{})
@@ -74,7 +74,7 @@ func (g gone) fate(named []Object) (Change, string) {
 }
 
 // prune deletes former members, last stage first, and waits until they are gone.
-func (a *Applier) prune(ctx context.Context, former []gone, named []Object) (ChangeSet, error) {
+func (a *Applier) prune(ctx context.Context, former []gone, named []Object, by way) (ChangeSet, error) {
 	var changes ChangeSet
 	var problems []error
 	for s := stages - 1; s >= 0; s-- {
@@ -88,7 +88,7 @@ func (a *Applier) prune(ctx context.Context, former []gone, named []Object) (Cha
 				continue
 			}
 			if change == Deleted {
-				if err := a.delete(ctx, g); err != nil {
+				if err := by.drop(ctx, g); err != nil {
 					problems = append(problems, err)
 					continue
 				}
@@ -109,13 +109,18 @@ func stub(o Object) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": o.APIVersion, "kind": o.Kind}}
 }
 
-// delete deletes exactly the object that was looked at.
-func (a *Applier) delete(ctx context.Context, g gone) error {
+// delete deletes exactly the object that was looked at; where a version is
+// given, only while the object has that version.
+func (a *Applier) delete(ctx context.Context, g gone, version string) error {
 	mapping, err := a.client.Mapper.Mapping(ctx, g.GroupVersionKind())
 	if err == nil {
 		uid, policy := g.live.uid, propagation(g.GroupVersionKind().Group)
+		only := &metav1.Preconditions{UID: &uid}
+		if version != "" {
+			only.ResourceVersion = &version
+		}
 		err = a.client.Dynamic.Resource(mapping.Resource).Namespace(g.Namespace).Delete(ctx, g.Name,
-			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &policy})
+			metav1.DeleteOptions{Preconditions: only, PropagationPolicy: &policy})
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return &fault.Error{Op: "deleting", Subject: g.String(), Err: err}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,35 +19,76 @@ import (
 	"github.com/kfdev/kfdev/internal/kube"
 )
 
-// patch sends an object. It never takes a field from another owner.
-func (a *Applier) patch(ctx context.Context, mapping kube.Mapping, i *item, dryRun bool) (*unstructured.Unstructured, error) {
-	data, err := json.Marshal(i.content.Object)
+// terms are what must hold of the live object for an apply to be carried out,
+// and how it is.
+type terms struct {
+	uid             types.UID
+	resourceVersion string
+	force, dryRun   bool
+}
+
+// unlessThere lets an apply make an object and never change one. The server
+// holds an object's resourceVersion against the given one only where there is an
+// object (Store.Update in k8s.io/apiserver/pkg/registry/generic/registry), and
+// none has the version 1, for that is the empty store's. So the new object has
+// its owner from the first moment, as no POST and later change of managedFields
+// would give it.
+func unlessThere() terms { return terms{resourceVersion: "1"} }
+
+// on returns the object as it is sent on these terms.
+func (t terms) on(o *unstructured.Unstructured) ([]byte, error) {
+	if t.uid == "" && t.resourceVersion == "" {
+		return json.Marshal(o.Object)
+	}
+	content := maps.Clone(o.Object)
+	metadata, _ := content["metadata"].(map[string]any)
+	metadata = maps.Clone(metadata)
+	if t.uid != "" {
+		metadata["uid"] = string(t.uid)
+	}
+	if t.resourceVersion != "" {
+		metadata["resourceVersion"] = t.resourceVersion
+	}
+	content["metadata"] = metadata
+	return json.Marshal(content)
+}
+
+// send applies an object on terms, and says whether that made it. It takes a
+// field from another owner only where the terms say force.
+func (a *Applier) send(ctx context.Context, i *item, t terms) (*unstructured.Unstructured, bool, error) {
+	mapping, err := a.client.Mapper.Mapping(ctx, i.object.GroupVersionKind())
+	if err != nil {
+		return nil, false, err
+	}
+	data, err := t.on(i.content)
+	if err != nil {
+		return nil, false, err
+	}
+	return a.client.Apply(ctx, kube.Apply{Mapping: mapping, Namespace: i.object.Namespace, Name: i.object.Name,
+		Manager: i.manager, Content: data, Force: t.force, DryRun: t.dryRun})
+}
+
+// read returns the live object.
+func (a *Applier) read(ctx context.Context, o Object) (*unstructured.Unstructured, error) {
+	mapping, err := a.client.Mapper.Mapping(ctx, o.GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
-	options := metav1.PatchOptions{FieldManager: i.manager, FieldValidation: metav1.FieldValidationStrict}
-	if dryRun {
-		options.DryRun = []string{metav1.DryRunAll}
-	}
-	return a.client.Dynamic.Resource(mapping.Resource).Namespace(i.object.Namespace).Patch(ctx, i.object.Name, types.ApplyPatchType, data, options)
+	return a.client.Dynamic.Resource(mapping.Resource).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
 }
 
 // dryRun asks the server what an apply would change. The answer to a dry run
 // carries the live resourceVersion whatever it would change, so the two objects
 // are compared whole, with who owns what.
 func (a *Applier) dryRun(ctx context.Context, i *item) (Change, error) {
-	mapping, err := a.client.Mapper.Mapping(ctx, i.object.GroupVersionKind())
-	if err != nil {
-		return Configured, refused(i.object, err)
-	}
-	before, err := a.client.Dynamic.Resource(mapping.Resource).Namespace(i.object.Namespace).Get(ctx, i.object.Name, metav1.GetOptions{})
+	before, err := a.read(ctx, i.object)
 	if apierrors.IsNotFound(err) {
 		return Created, nil
 	}
 	if err != nil {
 		return Configured, refused(i.object, err)
 	}
-	after, err := a.patch(ctx, mapping, i, true)
+	after, _, err := a.send(ctx, i, terms{dryRun: true})
 	if err != nil {
 		return Configured, refused(i.object, err)
 	}
@@ -96,11 +138,7 @@ func (a *Applier) ensureSystemNamespace(ctx context.Context) error {
 		"metadata": map[string]any{"name": SystemNamespace, "labels": map[string]any{managedByLabel: "kfdev"}},
 	}}
 	i := &item{object: ObjectOf(o), content: o, manager: Manager}
-	mapping, err := a.client.Mapper.Mapping(ctx, o.GroupVersionKind())
-	if err == nil {
-		_, err = a.patch(ctx, mapping, i, false)
-	}
-	if err != nil {
+	if _, _, err := a.send(ctx, i, terms{}); err != nil {
 		return refused(i.object, err)
 	}
 	return nil

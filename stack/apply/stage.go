@@ -4,6 +4,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+const rbacGroup = "rbac.authorization.k8s.io"
+
 // stage is when an object goes in: every stage only after those before it.
 type stage int
 
@@ -40,7 +42,7 @@ func stageOf(o *unstructured.Unstructured) stage {
 			return classes
 		}
 		return basics
-	case "rbac.authorization.k8s.io":
+	case rbacGroup:
 		return basics
 	case "admissionregistration.k8s.io", "apiregistration.k8s.io":
 		return hooks
