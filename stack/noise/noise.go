@@ -100,6 +100,25 @@ func (r Rules) With(facts Facts) Rules {
 	return r
 }
 
+// Digest names the rules: two of the same digest find the same.
+func (r Rules) Digest() string {
+	h := sha256.New()
+	for _, f := range r.fields {
+		fmt.Fprintf(h, "%q %q %t %t %q %q\n", f.name, f.kinds, f.wanted, f.unowned, f.managers, f.when)
+		for _, p := range f.places {
+			value := ""
+			if p.value != nil {
+				value = p.value.String()
+			}
+			fmt.Fprintf(h, " %q %q\n", p.path, value)
+		}
+	}
+	for _, o := range r.objects {
+		fmt.Fprintf(h, "%q %q %q %q %q %q\n", o.name, o.kinds, o.names, o.owners, o.annotation, o.label)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
 // Rule is a rule's name with its reason, for people.
 type Rule struct{ Name, Reason string }
 
@@ -121,7 +140,36 @@ func (r Rules) List() []Rule {
 // in what was rendered and never sent, nothing is held to be kfdev's.
 func (r Rules) Strip(o *unstructured.Unstructured) *unstructured.Unstructured {
 	out := o.DeepCopy()
+	r.run(out, &stripper{owners: entries(o.GetManagedFields())})
+	return out
+}
+
+// Noise is one place of an object that is no difference.
+type Noise struct {
+	At      []any // keys and indexes
+	Rule    string
+	Applied bool // also where kfdev applied it itself
+}
+
+// Find returns what Strip would take out, and touches nothing.
+func (r Rules) Find(o *unstructured.Unstructured) []Noise {
+	var out []Noise
 	s := stripper{owners: entries(o.GetManagedFields())}
+	s.found = func(at []place) {
+		n := Noise{At: make([]any, len(at)), Rule: s.rule.name, Applied: s.rule.wanted}
+		for i, p := range at {
+			n.At[i] = p.key
+			if p.list {
+				n.At[i] = p.n
+			}
+		}
+		out = append(out, n)
+	}
+	r.run(o, &s)
+	return out
+}
+
+func (r Rules) run(o *unstructured.Unstructured, s *stripper) {
 	group, kind := o.GroupVersionKind().Group, o.GetKind()
 	for _, f := range r.fields {
 		if !selects(f.kinds, group, kind) || !r.holds(f, o) {
@@ -130,10 +178,9 @@ func (r Rules) Strip(o *unstructured.Unstructured) *unstructured.Unstructured {
 		s.rule = f
 		for _, p := range f.places {
 			s.pattern = p.value
-			s.walk(out.Object, p.path, nil)
+			s.walk(o.Object, p.path, nil)
 		}
 	}
-	return out
 }
 
 // holds reports whether a rule's condition on the object is met.

@@ -65,6 +65,21 @@ func (e entry) owns(at []place) bool {
 	return true
 }
 
+// says reports whether the entry's manager owns what is at the place by name,
+// and not only as a part of what the server reads as one value: of such a value
+// nobody can tell which parts were sent and which were filled in.
+func (e entry) says(at []place) bool {
+	node := e.fields
+	for _, p := range at {
+		next, ok := down(node, p)
+		if !ok {
+			return false
+		}
+		node = next
+	}
+	return true
+}
+
 // down follows one step in a tree of fieldsV1.
 // Source: k8s.io/apimachinery/pkg/apis/meta/v1 FieldsV1, and
 // sigs.k8s.io/structured-merge-diff/fieldpath/serialize-pe.go.

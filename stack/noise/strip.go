@@ -12,6 +12,19 @@ type stripper struct {
 	owners  []entry
 	rule    field
 	pattern *regexp.Regexp
+	found   func(at []place) // nil: it is taken out; else it is only told of
+}
+
+// takes reports whether a value is noise and goes.
+func (s *stripper) takes(value any, at []place) bool {
+	if !s.noise(value, at) {
+		return false
+	}
+	if s.found != nil {
+		s.found(at)
+		return false
+	}
+	return true
 }
 
 // walk removes what the path leads to below node, and returns what is left of
@@ -26,7 +39,7 @@ func (s *stripper) walk(node any, path Path, at []place) (left any, emptied bool
 			}
 			here := append(slices.Clip(at), place{key: key})
 			if len(path) == 1 {
-				if s.noise(value, here) {
+				if s.takes(value, here) {
 					delete(node, key)
 				}
 				continue
@@ -52,7 +65,7 @@ func (s *stripper) list(list []any, path Path, at []place) (any, bool) {
 		switch {
 		case !path[0].picks(item):
 		case len(path) == 1:
-			if s.noise(item, here) {
+			if s.takes(item, here) {
 				continue
 			}
 		default:
@@ -101,7 +114,7 @@ func (s *stripper) noise(value any, at []place) bool {
 	if s.rule.unowned {
 		return !slices.ContainsFunc(s.owners, func(e entry) bool { return e.owns(at) })
 	}
-	owned := slices.ContainsFunc(s.owners, func(e entry) bool { return e.mine() && e.owns(at) })
+	owned := slices.ContainsFunc(s.owners, func(e entry) bool { return e.mine() && e.says(at) })
 	if owned && !s.rule.wanted {
 		return false
 	}

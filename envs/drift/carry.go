@@ -1,0 +1,213 @@
+package drift
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/kfdev/kfdev/envs/difference/fieldpath"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/apply"
+)
+
+// Fix carries a plan out. Each object is touched only where it is the one, and
+// at the version, that the plan saw; another is left alone, and named in the
+// error. The rest of the plan is carried out all the same.
+func (d *Detector) Fix(ctx context.Context, wanted Wanted, p Plan) (done []Step, err error) {
+	task := progress.Start(d.sink, "drift/fix", "mending drift", int64(len(p.Steps)), progress.Items)
+	defer func() { task.End(err) }()
+	wants, err := d.prepare(ctx, wanted)
+	if err != nil {
+		return nil, &fault.Error{Op: "mending drift", Err: err}
+	}
+	var problems []error
+	for _, step := range p.Steps {
+		if err := d.step(ctx, wants, step); err != nil {
+			if ctx.Err() != nil {
+				return done, &fault.Error{Op: "mending drift", Err: ctx.Err()}
+			}
+			problems = append(problems, refused(step, err))
+			continue
+		}
+		done = append(done, step)
+		task.Add(1)
+	}
+	return done, errors.Join(problems...)
+}
+
+func refused(s Step, err error) error {
+	e := &fault.Error{Op: "mending drift", Subject: s.Object.String(), Err: err}
+	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) && strings.Contains(err.Error(), "testing") {
+		e.Kind, e.Hint = fault.Drift, "it changed since kfdev looked: run kfdev drift again"
+	}
+	return e
+}
+
+func (d *Detector) step(ctx context.Context, wants map[key]*want, s Step) error {
+	mapping, err := d.client.Mapper.Mapping(ctx, s.Object.GroupVersionKind())
+	if err != nil {
+		return err
+	}
+	resource := d.client.Dynamic.Resource(mapping.Resource).Namespace(s.Object.Namespace)
+	if s.Action == Delete {
+		err := resource.Delete(ctx, s.Object.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID, ResourceVersion: &s.ResourceVersion}})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	w := wants[keyOf(s.Object)]
+	if w == nil {
+		return errors.New("the release does not have it")
+	}
+	if len(w.managers) > 1 && len(s.Remove) == 0 {
+		return errors.New("several sets say something of it: apply the release again")
+	}
+	if s.Action == Create {
+		return d.create(ctx, resource, w)
+	}
+	version, err := d.remove(ctx, resource, s)
+	if err != nil || len(w.managers) > 1 {
+		return err
+	}
+	return d.put(ctx, resource, w, s, version)
+}
+
+// remove takes foreign fields out, and tests uid and version in the same
+// request. It returns the version that this gives.
+func (d *Detector) remove(ctx context.Context, resource dynamic.ResourceInterface, s Step) (string, error) {
+	if len(s.remove) == 0 {
+		return s.ResourceVersion, nil
+	}
+	live, err := resource.Get(ctx, s.Object.Name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	patch, err := removal(live, s)
+	if err != nil {
+		return "", err
+	}
+	after, err := resource.Patch(ctx, s.Object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: apply.Manager})
+	if err != nil {
+		return "", err
+	}
+	return after.GetResourceVersion(), nil
+}
+
+// removal returns the JSON patch that takes exactly the step's paths out of the
+// object. Elements of a list go from the last on, so that none moves before its
+// turn.
+func removal(live *unstructured.Unstructured, s Step) ([]byte, error) {
+	type operation struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value any    `json:"value,omitempty"`
+	}
+	operations := []operation{{"test", "/metadata/uid", string(s.UID)}, {"test", "/metadata/resourceVersion", s.ResourceVersion}}
+	var places [][]any
+	for i, steps := range s.remove {
+		found := fieldpath.Resolve(live.Object, steps, false)
+		if len(found) != 1 {
+			return nil, apierrors.NewConflict(schema.GroupResource{Group: s.Object.GroupVersionKind().Group, Resource: s.Object.Kind}, s.Object.Name, fmt.Errorf("%s is not there any more", s.Remove[i]))
+		}
+		places = append(places, found[0].At)
+	}
+	slices.SortFunc(places, func(a, b []any) int { return fieldpath.Compare(b, a) })
+	for i, at := range places {
+		if i > 0 && fieldpath.Compare(at, places[i-1]) == 0 {
+			continue
+		}
+		operations = append(operations, operation{Op: "remove", Path: fieldpath.Pointer(at)})
+	}
+	return json.Marshal(operations)
+}
+
+// put applies the release's object again at that version. A field is taken from
+// another manager only where it is one of the step's.
+func (d *Detector) put(ctx context.Context, resource dynamic.ResourceInterface, w *want, s Step, version string) error {
+	content := w.content()
+	content.SetUID(s.UID)
+	content.SetResourceVersion(version)
+	data, err := json.Marshal(content.Object)
+	if err != nil {
+		return err
+	}
+	send := func(force bool) error {
+		_, err := resource.Patch(ctx, s.Object.Name, types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: w.managers[0], Force: &force})
+		return err
+	}
+	err = send(false)
+	held := conflicts(err)
+	if len(held) == 0 {
+		return err
+	}
+	var beyond []string
+	for _, path := range held {
+		if !s.covers(path) {
+			beyond = append(beyond, path)
+		}
+	}
+	if len(beyond) > 0 {
+		return fmt.Errorf("fields that no finding is about are held by others too: %s", strings.Join(beyond, ", "))
+	}
+	// The version in the request holds these conflicts to be all there are.
+	return send(true)
+}
+
+// covers reports whether a path of a conflict is, or is within or around, one
+// that the step is about. A conflict names what the server reads as one value,
+// which may be more than the one field in it that differs.
+func (s Step) covers(conflict string) bool {
+	at := words(strings.TrimPrefix(conflict, "."))
+	for _, each := range slices.Concat(s.Put, s.Remove) {
+		mine := words(each)
+		n := min(len(at), len(mine))
+		if slices.Equal(at[:n], mine[:n]) {
+			return true
+		}
+	}
+	return false
+}
+
+// create makes an object that is gone. Nothing is taken from anyone who made
+// one of that name meanwhile: fields of another are a conflict.
+func (d *Detector) create(ctx context.Context, resource dynamic.ResourceInterface, w *want) error {
+	if _, err := resource.Get(ctx, w.object.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		if err == nil {
+			err = apierrors.NewConflict(w.mapping.Resource.GroupResource(), w.object.Name, errors.New("another has made it meanwhile"))
+		}
+		return err
+	}
+	data, err := json.Marshal(w.content().Object)
+	if err != nil {
+		return err
+	}
+	_, err = resource.Patch(ctx, w.object.Name, types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: w.managers[0], FieldValidation: metav1.FieldValidationStrict})
+	return err
+}
+
+// conflicts returns the paths of fields that others hold.
+func conflicts(err error) []string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	var out []string
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == metav1.CauseTypeFieldManagerConflict {
+			out = append(out, cause.Field)
+		}
+	}
+	return out
+}
