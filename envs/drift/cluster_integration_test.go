@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -118,9 +120,7 @@ func (x target) json(tb testing.TB, text string) {
 // as applies a part of it under another name, by force.
 func (x target) as(tb testing.TB, manager, text string) {
 	tb.Helper()
-	o := object(tb, text)
-	o.SetAPIVersion(x.apiVersion)
-	o.SetKind(x.kind)
+	o := object(tb, "{apiVersion: "+x.apiVersion+", kind: "+x.kind+", "+text[1:])
 	o.SetName(x.name)
 	data, err := yaml.Marshal(o.Object)
 	require.NoError(tb, err)
@@ -166,4 +166,11 @@ func texts(findings []drift.Finding) (out []string) {
 	return out
 }
 
-func allowed() running.Allowed { return running.Allowed{} }
+// allowed are the images of testdata/base.yaml.
+func allowed() running.Allowed {
+	out := running.Allowed{}
+	for _, digit := range "12345" {
+		out.Add("image", v1.Hash{Algorithm: "sha256", Hex: strings.Repeat(string(digit), 64)})
+	}
+	return out
+}

@@ -138,15 +138,12 @@ func keyValue(fields map[string]any, k string) any {
 	return nil
 }
 
-// step is how paths name an element that is told apart by keys.
+// stepOf is how paths name an element that is told apart by keys.
 func stepOf(keys []string, item any) fieldpath.Step {
 	fields, _ := item.(map[string]any)
 	s := fieldpath.Step{Kind: fieldpath.Match}
 	for _, k := range keys {
-		if _, has := fields[k]; !has && len(keys) > 1 {
-			continue // a default: the path leads there without it
-		}
-		text, _ := fieldpath.Scalar(fields[k])
+		text, _ := fieldpath.Scalar(keyValue(fields, k))
 		s.Match = append(s.Match, fieldpath.Pair{Key: k, Value: text})
 	}
 	return s
