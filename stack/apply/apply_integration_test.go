@@ -31,7 +31,7 @@ func (o *open) Served(_ context.Context, _ string, services []types.NamespacedNa
 	return nil
 }
 
-func object(t *testing.T, text string) *unstructured.Unstructured {
+func object(t testing.TB, text string) *unstructured.Unstructured {
 	t.Helper()
 	data, err := yaml.YAMLToJSON([]byte(text))
 	require.NoError(t, err)

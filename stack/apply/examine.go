@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,6 +29,7 @@ type item struct {
 	live    live
 	member  Member // of the inventory; zero where it is new
 	change  Change // Created, Configured (perhaps) or Unchanged
+	terms   terms  // on which a Carry writes it
 }
 
 // live is what the cluster says of an object.
@@ -258,4 +261,19 @@ func ownership(entries []metav1.ManagedFieldsEntry, manager string) (hash string
 		return hex.EncodeToString(sum[:16]), applied, nil
 	}
 	return "", applied, nil
+}
+
+// hash names what an apply of the set would send, and what it may delete.
+func (w *work) hash(set Set) string {
+	h := sha256.New()
+	var lines []string
+	for _, i := range w.items {
+		lines = append(lines, fmt.Sprintf("%s %s %s", i.object.APIVersion, i.object, i.desired))
+	}
+	for _, o := range set.Delete {
+		lines = append(lines, "delete "+o.APIVersion+" "+o.String())
+	}
+	slices.Sort(lines)
+	fmt.Fprintf(h, "%s\n%s\n%s\n", set.Name, set.Hash, strings.Join(lines, "\n"))
+	return hex.EncodeToString(h.Sum(nil))
 }

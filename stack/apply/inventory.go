@@ -89,6 +89,18 @@ func (i *Inventory) put(m Member) {
 	i.Members = append(i.Members, m)
 }
 
+// equal reports whether both say the same, in whatever order.
+func (i Inventory) equal(other Inventory) bool {
+	if i.Version != other.Version || i.Name != other.Name || i.Hash != other.Hash || len(i.Members) != len(other.Members) {
+		return false
+	}
+	have := make(map[Member]bool, len(i.Members))
+	for _, m := range i.Members {
+		have[m] = true
+	}
+	return !slices.ContainsFunc(other.Members, func(m Member) bool { return !have[m] })
+}
+
 func parentResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 }

@@ -92,14 +92,24 @@ func (a *Applier) dryRun(ctx context.Context, i *item) (Change, error) {
 	if err != nil {
 		return Configured, refused(i.object, err)
 	}
-	if equality.Semantic.DeepEqual(before.Object, after.Object) {
+	if done(before, after) {
 		return Unchanged, nil
 	}
 	return Configured, nil
 }
 
+// done reports whether a dry run shows that an apply would change nothing, of
+// who owns what either.
+func done(before, after *unstructured.Unstructured) bool {
+	return equality.Semantic.DeepEqual(before.Object, after.Object)
+}
+
 // refused explains why the server did not take an object.
 func refused(o Object, err error) error {
+	var said *fault.Error
+	if errors.As(err, &said) {
+		return err
+	}
 	e := &fault.Error{Op: "applying", Subject: o.String(), Err: err}
 	var unknown *kube.UnknownKindError
 	switch {

@@ -41,6 +41,9 @@ func (r *run) all(ctx context.Context) (ChangeSet, error) {
 	if err := errors.Join(r.work.denied()...); err != nil {
 		return nil, err
 	}
+	if err := r.way.review(ctx, r.work.items); err != nil {
+		return nil, err
+	}
 	if err := r.announce(ctx); err != nil {
 		return nil, err
 	}
@@ -88,7 +91,7 @@ func (r *run) announce(ctx context.Context) error {
 
 // settle records what the set holds now, where that is not recorded already.
 func (r *run) settle(ctx context.Context) error {
-	if !r.work.changed() && r.work.inventory.Hash == r.next.Hash {
+	if !r.work.changed() && r.work.inventory.equal(r.next) {
 		return nil
 	}
 	return r.record(ctx, r.next)
@@ -156,6 +159,9 @@ func (r *run) one(ctx context.Context, item *item) (Member, Change, error) {
 	result, created, err := r.way.put(ctx, item)
 	if err != nil {
 		return Member{}, "", refused(item.object, err)
+	}
+	if item.change == Unchanged {
+		return item.member, Unchanged, nil // it came to be as planned meanwhile
 	}
 	owned, applied, err := ownership(result.GetManagedFields(), item.manager)
 	if err != nil {

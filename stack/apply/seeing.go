@@ -1,0 +1,75 @@
+package apply
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func isSecret(o Object) bool { return o.Kind == "Secret" && o.APIVersion == "v1" }
+
+// strip takes from an object what is no difference.
+func (s Seeing) strip(o *unstructured.Unstructured) *unstructured.Unstructured {
+	if s.Noise != nil {
+		return s.Noise.Strip(o)
+	}
+	out := o.DeepCopy()
+	delete(out.Object, "status")
+	for _, field := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"} {
+		unstructured.RemoveNestedField(out.Object, "metadata", field)
+	}
+	return out
+}
+
+// hash returns the hash of an object without noise; of a Secret, a keyed one.
+func (s Seeing) hash(o *unstructured.Unstructured) (string, error) {
+	data, err := json.Marshal(s.strip(o).Object)
+	if err != nil {
+		return "", err
+	}
+	if isSecret(ObjectOf(o)) {
+		if len(s.SecretKey) == 0 {
+			return "", errors.New("a Secret is compared by keyed hashes, and there is no key")
+		}
+		return s.keyed(data), nil
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func (s Seeing) keyed(data []byte) string {
+	h := hmac.New(sha256.New, s.SecretKey)
+	h.Write(data)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// changes compares two objects field by field. With wantedOnly, what only the
+// first has is no change: the second is what is sent, not what it would become.
+func (s Seeing) changes(from, to *unstructured.Unstructured, wantedOnly bool) []FieldChange {
+	d := &differ{lists: listsOf(from, to), wantedOnly: wantedOnly}
+	if isSecret(ObjectOf(to)) {
+		d.show = s.veil
+	}
+	d.walk(nil, s.strip(from).Object, s.strip(to).Object)
+	return d.out
+}
+
+// veil hides what is or may hold a Secret's values: all but its type and labels.
+func (s Seeing) veil(at trail, value any) any {
+	path := at.String()
+	if value == nil || path == "type" || strings.HasPrefix(path, "metadata/labels") {
+		return value
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return "?"
+	}
+	// The path goes in, so that equal values at two places do not show as such.
+	return "hmac-sha256:" + s.keyed(slices.Concat([]byte(path+"\x00"), data))
+}
