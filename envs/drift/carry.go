@@ -48,7 +48,7 @@ func (d *Detector) Fix(ctx context.Context, wanted Wanted, p Plan) (done []Step,
 
 func refused(s Step, err error) error {
 	e := &fault.Error{Op: "mending drift", Subject: s.Object.String(), Err: err}
-	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) && strings.Contains(err.Error(), "testing") {
+	if apierrors.IsConflict(err) {
 		e.Kind, e.Hint = fault.Drift, "it changed since kfdev looked: run kfdev drift again"
 	}
 	return e
@@ -94,15 +94,35 @@ func (d *Detector) remove(ctx context.Context, resource dynamic.ResourceInterfac
 	if err != nil {
 		return "", err
 	}
+	if err := s.same(live); err != nil {
+		return "", err
+	}
 	patch, err := removal(live, s)
 	if err != nil {
 		return "", err
 	}
 	after, err := resource.Patch(ctx, s.Object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: apply.Manager})
-	if err != nil {
-		return "", err
+	if err == nil {
+		return after.GetResourceVersion(), nil
 	}
-	return after.GetResourceVersion(), nil
+	// A test that fails is an invalid request to the server.
+	if now, again := resource.Get(ctx, s.Object.Name, metav1.GetOptions{}); again == nil && s.same(now) != nil {
+		err = s.same(now)
+	}
+	return "", err
+}
+
+// same returns a conflict where the object is not as the plan saw it.
+func (s Step) same(live *unstructured.Unstructured) error {
+	if live.GetUID() == s.UID && live.GetResourceVersion() == s.ResourceVersion {
+		return nil
+	}
+	return s.conflict("it is not what it was when the plan was made")
+}
+
+func (s Step) conflict(text string) error {
+	resource := schema.GroupResource{Group: s.Object.GroupVersionKind().Group, Resource: strings.ToLower(s.Object.Kind)}
+	return apierrors.NewConflict(resource, s.Object.Name, errors.New(text))
 }
 
 // removal returns the JSON patch that takes exactly the step's paths out of the
@@ -119,7 +139,7 @@ func removal(live *unstructured.Unstructured, s Step) ([]byte, error) {
 	for i, steps := range s.remove {
 		found := fieldpath.Resolve(live.Object, steps, false)
 		if len(found) != 1 {
-			return nil, apierrors.NewConflict(schema.GroupResource{Group: s.Object.GroupVersionKind().Group, Resource: s.Object.Kind}, s.Object.Name, fmt.Errorf("%s is not there any more", s.Remove[i]))
+			return nil, s.conflict(s.Remove[i] + " is not there any more")
 		}
 		places = append(places, found[0].At)
 	}
@@ -185,7 +205,7 @@ func (s Step) covers(conflict string) bool {
 func (d *Detector) create(ctx context.Context, resource dynamic.ResourceInterface, w *want) error {
 	if _, err := resource.Get(ctx, w.object.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		if err == nil {
-			err = apierrors.NewConflict(w.mapping.Resource.GroupResource(), w.object.Name, errors.New("another has made it meanwhile"))
+			err = Step{Object: w.object}.conflict("another has made it meanwhile")
 		}
 		return err
 	}

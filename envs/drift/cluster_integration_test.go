@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
@@ -174,3 +175,8 @@ func allowed() running.Allowed {
 	}
 	return out
 }
+
+const (
+	waitFor = 30 * time.Second
+	tick    = 200 * time.Millisecond
+)

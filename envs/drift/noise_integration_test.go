@@ -85,7 +85,7 @@ func quiets() []quiet {
 		{"Helm's history", create(`{apiVersion: v1, kind: Secret, metadata: {name: sh.helm.release.v1.x.v1, namespace: demo}, type: helm.sh/release.v1}`)},
 		{"what kfdev makes in the cluster", create(`{apiVersion: v1, kind: Secret, metadata: {name: web-tls, namespace: demo, labels: {kfdev.dev/component: demo}}}`)},
 		{"a Deployment's ReplicaSet", owned("Deployment", "web", `{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: web-1, namespace: demo, OWNER}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: x}]}}}}`)},
-		{"a StatefulSet's revision", owned("StatefulSet", "db", `{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: db-1, namespace: demo, OWNER}, revision: 1}`)},
+		{"a StatefulSet's revision", owned("StatefulSet", "db", `{apiVersion: apps/v1, kind: ControllerRevision, metadata: {name: db-1, namespace: demo, OWNER}, revision: 1, data: {a: b}}`)},
 		{"a StatefulSet's claim", create(`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-0, namespace: demo}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`)},
 		{"a CronJob's Job", owned("CronJob", "nightly", `{apiVersion: batch/v1, kind: Job, metadata: {name: nightly-1, namespace: demo, OWNER}, spec: {suspend: true, template: {spec: {restartPolicy: Never, containers: [{name: c, image: x}]}}}}`)},
 		{"a workload's pod", owned("StatefulSet", "db", `{apiVersion: v1, kind: Pod, metadata: {name: db-0, namespace: demo, OWNER}, spec: {containers: [{name: db, image: "reg.example/db@sha256:3333333333333333333333333333333333333333333333333333333333333333"}]}}`)},
