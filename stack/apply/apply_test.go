@@ -100,7 +100,7 @@ func TestStages(t *testing.T) {
 	order := [][2]string{
 		{"v1", "Namespace"}, {"apiextensions.k8s.io/v1", "CustomResourceDefinition"},
 		{"storage.k8s.io/v1", "StorageClass"}, {"scheduling.k8s.io/v1", "PriorityClass"}, {"networking.k8s.io/v1", "IngressClass"},
-		{"v1", "ServiceAccount"}, {"rbac.authorization.k8s.io/v1", "ClusterRole"}, {"v1", "PersistentVolumeClaim"}, {"networking.k8s.io/v1", "NetworkPolicy"},
+		{"rbac.authorization.k8s.io/v1", "ClusterRole"}, {"rbac.authorization.k8s.io/v1", "ClusterRoleBinding"}, {"v1", "ServiceAccount"}, {"v1", "PersistentVolumeClaim"}, {"networking.k8s.io/v1", "NetworkPolicy"},
 		{"apps/v1", "Deployment"}, {"v1", "Pod"}, {"kubeflow.org/v1", "Profile"},
 		{"admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"}, {"apiregistration.k8s.io/v1", "APIService"},
 	}

@@ -39,6 +39,7 @@ func (a *Applier) Carry(ctx context.Context, set Set, p Proposal, o CarryOptions
 	if err := p.Problems(); err != nil {
 		return nil, err
 	}
+	o.Seeing = o.ready()
 	w, err := a.examine(ctx, set)
 	if err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ type Stripper interface {
 
 // Seeing is how objects are compared, the same for a proposal and its carrying out.
 type Seeing struct {
-	Noise Stripper
+	Noise Stripper // nil: what is known of Kubernetes and the stack (noise.Default)
 	// SecretKey keys the hashes that stand for what is in Secrets. Needed only
 	// where a set has some.
 	SecretKey []byte
@@ -88,6 +88,7 @@ const beingDeleted = "the one that is there is being deleted"
 // Objects whose metadata shows that they are as they were applied cost no
 // request of their own; the server is asked about every other in a dry run.
 func (a *Applier) Propose(ctx context.Context, set Set, o ProposeOptions) (Proposal, error) {
+	o.Seeing = o.ready()
 	w, err := a.examine(ctx, set)
 	if err != nil {
 		return Proposal{}, err

@@ -10,37 +10,31 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kfdev/kfdev/stack/noise"
 )
 
 func isSecret(o Object) bool { return o.Kind == "Secret" && o.APIVersion == "v1" }
 
-// strip takes from an object what is no difference.
-func (s Seeing) strip(o *unstructured.Unstructured) *unstructured.Unstructured {
-	if s.Noise != nil {
-		return s.Noise.Strip(o)
+// ready returns s with noise that is known, where the caller gave none.
+func (s Seeing) ready() Seeing {
+	if s.Noise == nil {
+		s.Noise = noise.Default()
 	}
-	out := o.DeepCopy()
-	delete(out.Object, "status")
-	for _, field := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"} {
-		unstructured.RemoveNestedField(out.Object, "metadata", field)
-	}
-	return out
+	return s
 }
 
 // hash returns the hash of an object without noise; of a Secret, a keyed one.
 func (s Seeing) hash(o *unstructured.Unstructured) (string, error) {
-	data, err := json.Marshal(s.strip(o).Object)
-	if err != nil {
-		return "", err
+	stripped := s.Noise.Strip(o)
+	if !isSecret(ObjectOf(o)) {
+		return noise.Hash(stripped), nil
 	}
-	if isSecret(ObjectOf(o)) {
-		if len(s.SecretKey) == 0 {
-			return "", errors.New("a Secret is compared by keyed hashes, and there is no key")
-		}
-		return s.keyed(data), nil
+	if len(s.SecretKey) == 0 {
+		return "", errors.New("a Secret is compared by keyed hashes, and there is no key")
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
+	data, err := json.Marshal(stripped.Object)
+	return s.keyed(data), err
 }
 
 func (s Seeing) keyed(data []byte) string {
@@ -56,7 +50,7 @@ func (s Seeing) changes(from, to *unstructured.Unstructured, wantedOnly bool) []
 	if isSecret(ObjectOf(to)) {
 		d.show = s.veil
 	}
-	d.walk(nil, s.strip(from).Object, s.strip(to).Object)
+	d.walk(nil, s.Noise.Strip(from).Object, s.Noise.Strip(to).Object)
 	return d.out
 }
 

@@ -43,6 +43,10 @@ func stageOf(o *unstructured.Unstructured) stage {
 		}
 		return basics
 	case rbacGroup:
+		// Who may not escalate may bind only to a role that is there.
+		if kind.Kind == "Role" || kind.Kind == "ClusterRole" {
+			return classes
+		}
 		return basics
 	case "admissionregistration.k8s.io", "apiregistration.k8s.io":
 		return hooks

@@ -1,0 +1,263 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/kube"
+)
+
+// Planned is a set with what is to be done for it.
+type Planned struct {
+	Set      Set
+	Proposal Proposal
+}
+
+// Missing is a right that carrying out a plan needs and the caller lacks.
+type Missing struct {
+	Verb      string `json:"verb"`
+	Group     string `json:"group,omitempty"`
+	Resource  string `json:"resource,omitempty"`
+	Path      string `json:"path,omitempty"` // of what is no resource
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// Why it is needed, where the plan's objects alone do not say: a role whose
+	// rights the caller would have to hold.
+	Why string `json:"why,omitempty"`
+}
+
+// String writes it as one would ask: patch deployments.apps in kubeflow.
+func (m Missing) String() string {
+	text := m.Verb + " " + schema.GroupResource{Group: m.Group, Resource: m.Resource}.String()
+	if m.Path != "" {
+		text = m.Verb + " " + m.Path
+	}
+	if m.Name != "" {
+		text += " " + m.Name
+	}
+	if m.Namespace != "" {
+		text += " in " + m.Namespace
+	}
+	if m.Why != "" {
+		text += " (" + m.Why + ")"
+	}
+	return text
+}
+
+// Refuse returns an error that names what is missing, nil where nothing is.
+func Refuse(missing []Missing) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	var all []string
+	for _, m := range missing {
+		all = append(all, m.String())
+	}
+	return &fault.Error{Op: "checking the rights", Kind: fault.Preflight, Err: fmt.Errorf("missing: %s", strings.Join(all, "; ")),
+		Hint: "the ClusterRole kfdev-promoter has what is needed; see docs/rights.md"}
+}
+
+// Rights asks the server whether the caller may do everything that carrying out
+// the plans takes, and returns what it may not. That it may write a role does not
+// mean that it may put those rules there: they have to be held, too, or the verb
+// escalate; for a binding, those of its role, or the verb bind.
+// Source: kubernetes.io/docs/reference/access-authn-authz/rbac (privilege
+// escalation prevention).
+func (a *Applier) Rights(ctx context.Context, plans []Planned) ([]Missing, error) {
+	r := &rights{applier: a, answers: map[Missing]bool{}}
+	var needs []need
+	for _, p := range plans {
+		more, err := r.ofPlan(ctx, p)
+		if err != nil {
+			return nil, &fault.Error{Op: "checking the rights", Subject: p.Set.Name, Err: err}
+		}
+		needs = append(needs, more...)
+	}
+	missing, err := r.lacking(ctx, needs)
+	if err != nil {
+		return nil, &fault.Error{Op: "checking the rights", Err: err}
+	}
+	return missing, nil
+}
+
+// need is one right, or another that does as well.
+type need struct {
+	Missing
+	or []Missing // all of them together do instead
+}
+
+// rights asks for rights, each once.
+type rights struct {
+	applier *Applier
+	mu      sync.Mutex
+	answers map[Missing]bool
+}
+
+// ofPlan returns what one plan needs.
+func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
+	needs := inventoryNeeds()
+	contents := map[objectKey]*unstructured.Unstructured{}
+	w := &work{}
+	if err := r.applier.prepare(ctx, p.Set, w); err != nil {
+		return nil, err
+	}
+	for _, i := range w.items {
+		contents[i.object.key()] = i.content
+	}
+	for _, o := range p.Proposal.Objects {
+		mapping, err := r.applier.client.Mapper.Mapping(ctx, o.Object.GroupVersionKind())
+		var unknown *kube.UnknownKindError
+		if errors.As(err, &unknown) {
+			continue // that it is not served is told when it is planned
+		}
+		if err != nil {
+			return nil, err
+		}
+		verbs := []string{"get", "list"}
+		switch o.Change {
+		case Created:
+			verbs = append(verbs, "create", "patch")
+		case Configured:
+			verbs = append(verbs, "patch")
+		case Deleted:
+			verbs = append(verbs, "watch", "delete")
+		case Unchanged, Skipped:
+		}
+		for _, verb := range verbs {
+			namespace := o.Object.Namespace
+			if verb == "list" {
+				namespace = "" // what carries the set's label, wherever it is
+			}
+			needs = append(needs, need{Missing: Missing{Verb: verb, Group: mapping.Resource.Group, Resource: mapping.Resource.Resource, Namespace: namespace}})
+		}
+		if o.Change == Created || o.Change == Configured {
+			more, err := r.escalation(ctx, o, contents[o.Object.key()], contents)
+			if err != nil {
+				return nil, err
+			}
+			needs = append(needs, more...)
+		}
+	}
+	return needs, nil
+}
+
+// inventoryNeeds is what recording what a set holds needs.
+func inventoryNeeds() []need {
+	needs := []need{
+		{Missing: Missing{Verb: "create", Resource: "namespaces"}}, {Missing: Missing{Verb: "patch", Resource: "namespaces"}},
+	}
+	for _, verb := range []string{"get", "create", "patch"} {
+		needs = append(needs, need{Missing: Missing{Verb: verb, Resource: "configmaps", Namespace: SystemNamespace}})
+	}
+	return needs
+}
+
+// lacking asks for every need and returns those that are not met, each once.
+func (r *rights) lacking(ctx context.Context, needs []need) ([]Missing, error) {
+	var mu sync.Mutex
+	missing := map[Missing]bool{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, n := range needs {
+		group.Go(func() error {
+			lacks, err := r.lacks(ctx, n)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range lacks {
+				missing[m] = true
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	all := make([]Missing, 0, len(missing))
+	for m := range missing {
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b Missing) int { return strings.Compare(a.String(), b.String()) })
+	return all, nil
+}
+
+func (r *rights) lacks(ctx context.Context, n need) ([]Missing, error) {
+	if ok, err := r.may(ctx, n.Missing); ok || err != nil {
+		return nil, err
+	}
+	if len(n.or) == 0 {
+		return []Missing{n.Missing}, nil
+	}
+	var lacks []Missing
+	for _, other := range n.or {
+		ok, err := r.may(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			other.Why = n.Why
+			lacks = append(lacks, other)
+		}
+	}
+	return lacks, nil
+}
+
+// may asks whether the caller has a right: everywhere first, for one answer
+// there does for every namespace.
+func (r *rights) may(ctx context.Context, m Missing) (bool, error) {
+	m.Why = ""
+	if m.Namespace != "" {
+		everywhere := m
+		everywhere.Namespace = ""
+		if ok, err := r.ask(ctx, everywhere); ok || err != nil {
+			return ok, err
+		}
+	}
+	return r.ask(ctx, m)
+}
+
+func (r *rights) ask(ctx context.Context, m Missing) (bool, error) {
+	r.mu.Lock()
+	answer, known := r.answers[m]
+	r.mu.Unlock()
+	if known {
+		return answer, nil
+	}
+	review := authorizationv1.SelfSubjectAccessReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"},
+	}
+	if m.Path != "" {
+		review.Spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Path: m.Path, Verb: m.Verb}
+	} else {
+		resource, sub, _ := strings.Cut(m.Resource, "/")
+		review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+			Namespace: m.Namespace, Verb: m.Verb, Group: m.Group, Version: "*", Resource: resource, Subresource: sub, Name: m.Name,
+		}
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&review)
+	if err != nil {
+		return false, err
+	}
+	resource := authorizationv1.SchemeGroupVersion.WithResource("selfsubjectaccessreviews")
+	told, err := r.applier.client.Dynamic.Resource(resource).Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	answer, _, _ = unstructured.NestedBool(told.Object, "status", "allowed")
+	r.mu.Lock()
+	r.answers[m] = answer
+	r.mu.Unlock()
+	return answer, nil
+}
