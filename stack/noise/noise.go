@@ -140,7 +140,11 @@ func (r Rules) List() []Rule {
 // in what was rendered and never sent, nothing is held to be kfdev's.
 func (r Rules) Strip(o *unstructured.Unstructured) *unstructured.Unstructured {
 	out := o.DeepCopy()
-	r.run(out, &stripper{owners: entries(o.GetManagedFields())})
+	var root mark
+	for _, n := range r.Find(o) {
+		root.put(n.At)
+	}
+	prune(out.Object, &root)
 	return out
 }
 
@@ -154,9 +158,9 @@ type Noise struct {
 // Find returns what Strip would take out, and touches nothing.
 func (r Rules) Find(o *unstructured.Unstructured) []Noise {
 	var out []Noise
-	s := stripper{owners: entries(o.GetManagedFields())}
-	s.found = func(at []place) {
-		n := Noise{At: make([]any, len(at)), Rule: s.rule.name, Applied: s.rule.wanted}
+	f := finder{owners: entries(o.GetManagedFields())}
+	f.found = func(at []place) {
+		n := Noise{At: make([]any, len(at)), Rule: f.rule.name, Applied: f.rule.wanted}
 		for i, p := range at {
 			n.At[i] = p.key
 			if p.list {
@@ -165,22 +169,18 @@ func (r Rules) Find(o *unstructured.Unstructured) []Noise {
 		}
 		out = append(out, n)
 	}
-	r.run(o, &s)
-	return out
-}
-
-func (r Rules) run(o *unstructured.Unstructured, s *stripper) {
 	group, kind := o.GroupVersionKind().Group, o.GetKind()
-	for _, f := range r.fields {
-		if !selects(f.kinds, group, kind) || !r.holds(f, o) {
+	for _, rule := range r.fields {
+		if !selects(rule.kinds, group, kind) || !r.holds(rule, o) {
 			continue
 		}
-		s.rule = f
-		for _, p := range f.places {
-			s.pattern = p.value
-			s.walk(o.Object, p.path, nil)
+		f.rule = rule
+		for _, p := range rule.places {
+			f.pattern = p.value
+			f.walk(o.Object, p.path, nil)
 		}
 	}
+	return out
 }
 
 // holds reports whether a rule's condition on the object is met.

@@ -7,90 +7,49 @@ import (
 	"strings"
 )
 
-// stripper takes what one rule names out of one object.
-type stripper struct {
+// finder tells of the places of one object that a rule names. It looks at the
+// object as it is live: what one rule finds must not depend on what another
+// took out before.
+type finder struct {
 	owners  []entry
 	rule    field
 	pattern *regexp.Regexp
-	found   func(at []place) // nil: it is taken out; else it is only told of
+	found   func(at []place)
 }
 
-// takes reports whether a value is noise and goes.
-func (s *stripper) takes(value any, at []place) bool {
-	if !s.noise(value, at) {
-		return false
+// walk follows a path below node.
+func (f *finder) walk(node any, path Path, at []place) {
+	if len(path) == 0 {
+		if f.noise(node, at) {
+			f.found(at)
+		}
+		return
 	}
-	if s.found != nil {
-		s.found(at)
-		return false
-	}
-	return true
-}
-
-// walk removes what the path leads to below node, and returns what is left of
-// node. Maps and lists that this empties go as well: an object in which nobody
-// wrote an annotation has no annotations at all.
-func (s *stripper) walk(node any, path Path, at []place) (left any, emptied bool) {
 	switch node := node.(type) {
 	case map[string]any:
+		if s := path[0]; !s.All && !s.Prefix { // the usual step, without a look at the others
+			if value, ok := node[s.Key]; ok && !s.Match {
+				f.walk(value, path[1:], append(slices.Clip(at), place{key: s.Key}))
+			}
+			return
+		}
 		for key, value := range node {
-			if !path[0].takes(key) {
-				continue
-			}
-			here := append(slices.Clip(at), place{key: key})
-			if len(path) == 1 {
-				if s.takes(value, here) {
-					delete(node, key)
-				}
-				continue
-			}
-			rest, gone := s.walk(value, path[1:], here)
-			if gone {
-				delete(node, key)
-			} else {
-				node[key] = rest
+			if path[0].takes(key) {
+				f.walk(value, path[1:], append(slices.Clip(at), place{key: key}))
 			}
 		}
-		return node, len(node) == 0
 	case []any:
-		return s.list(node, path, at)
-	}
-	return node, false
-}
-
-func (s *stripper) list(list []any, path Path, at []place) (any, bool) {
-	var left []any
-	for i, item := range list {
-		here := append(slices.Clip(at), place{item: item, n: i, list: true})
-		switch {
-		case !path[0].picks(item):
-		case len(path) == 1:
-			if s.takes(item, here) {
-				continue
+		for i, item := range node {
+			if path[0].picks(item) {
+				f.walk(item, path[1:], append(slices.Clip(at), place{item: item, n: i, list: true}))
 			}
-		default:
-			// An element stays, even an empty one: its place says something.
-			item, _ = s.walk(item, path[1:], here)
 		}
-		left = append(left, item)
 	}
-	if len(left) == len(list) {
-		return list, false
-	}
-	return left, len(left) == 0
 }
 
 // takes reports whether a step leads to a map's key.
 func (s Step) takes(key string) bool {
-	switch {
-	case s.All:
-		return true
-	case s.Match:
-		return false
-	case s.Prefix:
-		return strings.HasPrefix(key, s.Key)
-	}
-	return s.Key == key
+	return s.All || s.Prefix && strings.HasPrefix(key, s.Key)
 }
 
 // picks reports whether a step leads to a list's element.
@@ -107,21 +66,20 @@ func (s Step) picks(item any) bool {
 }
 
 // noise reports whether the rule holds for a value.
-func (s *stripper) noise(value any, at []place) bool {
-	if s.pattern != nil && !s.pattern.MatchString(text(value)) {
+func (f *finder) noise(value any, at []place) bool {
+	if f.pattern != nil && !f.pattern.MatchString(text(value)) {
 		return false
 	}
-	if s.rule.unowned {
-		return !slices.ContainsFunc(s.owners, func(e entry) bool { return e.owns(at) })
+	if f.rule.unowned {
+		return !slices.ContainsFunc(f.owners, func(e entry) bool { return e.owns(at) })
 	}
-	owned := slices.ContainsFunc(s.owners, func(e entry) bool { return e.mine() && e.says(at) })
-	if owned && !s.rule.wanted {
+	if !f.rule.wanted && slices.ContainsFunc(f.owners, func(e entry) bool { return e.mine() && e.says(at) }) {
 		return false
 	}
-	if len(s.rule.managers) == 0 {
+	if len(f.rule.managers) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(s.owners, func(e entry) bool { return matchAny(s.rule.managers, e.manager) && e.owns(at) })
+	return slices.ContainsFunc(f.owners, func(e entry) bool { return matchAny(f.rule.managers, e.manager) && e.owns(at) })
 }
 
 // text writes a value as patterns see it: a scalar as it is, all else as JSON.
@@ -134,4 +92,61 @@ func text(value any) string {
 		return ""
 	}
 	return string(data)
+}
+
+// mark is a place that is to go, or leads to some.
+type mark struct {
+	goes  bool
+	below map[any]*mark
+}
+
+func (m *mark) put(at []any) {
+	for _, part := range at {
+		if m.below == nil {
+			m.below = map[any]*mark{}
+		}
+		if m.below[part] == nil {
+			m.below[part] = &mark{}
+		}
+		m = m.below[part]
+	}
+	m.goes = true
+}
+
+// prune returns what is left of a value without what is marked. Maps and lists
+// that this empties go as well, but for elements of lists: an object in which
+// nobody wrote an annotation has no annotations at all.
+func prune(value any, m *mark) (left any, gone bool) {
+	if m.goes {
+		return nil, true
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		before := len(value)
+		for part, below := range m.below {
+			key, _ := part.(string)
+			rest, gone := prune(value[key], below)
+			if gone {
+				delete(value, key)
+			} else {
+				value[key] = rest
+			}
+		}
+		return value, before > 0 && len(value) == 0
+	case []any:
+		out := make([]any, 0, len(value))
+		for i, item := range value {
+			below := m.below[i]
+			if below == nil {
+				out = append(out, item)
+				continue
+			}
+			if !below.goes {
+				rest, _ := prune(item, below)
+				out = append(out, rest)
+			}
+		}
+		return out, len(value) > 0 && len(out) == 0
+	}
+	return value, false
 }
