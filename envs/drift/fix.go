@@ -87,9 +87,12 @@ func action(c Class) Action {
 	return Mend
 }
 
-// rank puts what others need before them: namespaces, kinds, accounts.
+// rank puts what others need before them (namespaces, kinds, accounts), and
+// deletions last.
 func rank(s Step) int {
 	switch {
+	case s.Action == Delete:
+		return 4
 	case isNamespace(s.Object):
 		return 0
 	case s.Object.Kind == "CustomResourceDefinition":
