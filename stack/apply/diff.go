@@ -241,8 +241,11 @@ func elementName(element any, kind shape) (string, bool) {
 	var parts []string
 	for _, key := range kind.keys {
 		value, there := fields[key]
+		if !there && key == "protocol" {
+			value, there = "TCP", true // the one key of Kubernetes with a default, which is not always written
+		}
 		if !there {
-			continue // a key with a default, which is not written
+			continue
 		}
 		parts = append(parts, key+"="+scalar(value))
 	}

@@ -31,16 +31,26 @@ func (w *work) verdict(i *item, err error, p *Proposed) error {
 		p.Unchecked = "no rights to ask: " + text
 	case strings.Contains(err.Error(), "does not support dry run"), strings.Contains(err.Error(), "failed calling webhook"):
 		p.Unchecked = "a webhook cannot be asked: " + text
-	case (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) && w.changesKind(i.object.GroupVersionKind().GroupKind()):
+	case (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || misshapen(err)) && w.changesKind(i.object.GroupVersionKind().GroupKind()):
 		p.Unchecked = "its kind changes with it: " + text
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsMethodNotSupported(err):
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsMethodNotSupported(err), misshapen(err):
 		if p.Blocked == "" {
 			p.Blocked = text
 		}
+	case secret:
+		return fmt.Errorf("%s: %s", i.object, text)
 	default:
 		return fmt.Errorf("%s: %w", i.object, err)
 	}
 	return nil
+}
+
+// misshapen reports whether the object does not fit its kind. The server says so
+// as an internal error without a reason.
+// Source: k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go.
+func misshapen(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "failed to create typed patch object") || strings.Contains(text, "failed to convert new object")
 }
 
 // namespaceMissing reports whether the object's namespace is what was not found.
@@ -79,7 +89,7 @@ func message(err error, secret bool) string {
 	if errors.As(err, &status) {
 		text = status.Status().Message
 		if secret {
-			text = string(status.Status().Reason)
+			text = fmt.Sprintf("the server refuses it (%s %d)", status.Status().Reason, status.Status().Code)
 		}
 		if details := status.Status().Details; details != nil && apierrors.IsInvalid(err) && len(details.Causes) > 0 {
 			var parts []string
