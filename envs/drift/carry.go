@@ -78,7 +78,7 @@ func (d *Detector) step(ctx context.Context, wants map[key]*want, s Step) error 
 		return d.create(ctx, resource, w)
 	}
 	version, err := d.remove(ctx, resource, s)
-	if err != nil || len(w.managers) > 1 {
+	if err != nil || w.derived || len(w.managers) > 1 {
 		return err
 	}
 	return d.put(ctx, resource, w, s, version)
@@ -87,7 +87,7 @@ func (d *Detector) step(ctx context.Context, wants map[key]*want, s Step) error 
 // remove takes foreign fields out, and tests uid and version in the same
 // request. It returns the version that this gives.
 func (d *Detector) remove(ctx context.Context, resource dynamic.ResourceInterface, s Step) (string, error) {
-	if len(s.remove) == 0 {
+	if len(s.remove)+len(s.set) == 0 {
 		return s.ResourceVersion, nil
 	}
 	live, err := resource.Get(ctx, s.Object.Name, metav1.GetOptions{})
@@ -144,6 +144,13 @@ func removal(live *unstructured.Unstructured, s Step) ([]byte, error) {
 		places = append(places, found[0].At)
 	}
 	slices.SortFunc(places, func(a, b []any) int { return fieldpath.Compare(b, a) })
+	for _, v := range s.set {
+		at, op := fieldpath.Pointer(keysOf(v.steps)), "add"
+		if found := fieldpath.Resolve(live.Object, v.steps, false); len(found) == 1 {
+			at, op = fieldpath.Pointer(found[0].At), "replace"
+		}
+		operations = append(operations, operation{Op: op, Path: at, Value: v.value})
+	}
 	for i, at := range places {
 		if i > 0 && fieldpath.Compare(at, places[i-1]) == 0 {
 			continue
@@ -151,6 +158,15 @@ func removal(live *unstructured.Unstructured, s Step) ([]byte, error) {
 		operations = append(operations, operation{Op: "remove", Path: fieldpath.Pointer(at)})
 	}
 	return json.Marshal(operations)
+}
+
+// keysOf returns where steps lead that are keys alone.
+func keysOf(steps []fieldpath.Step) []any {
+	out := make([]any, len(steps))
+	for i, s := range steps {
+		out[i] = s.Key
+	}
+	return out
 }
 
 // put applies the release's object again at that version. A field is taken from

@@ -131,6 +131,13 @@ func differences() []difference {
 			want: []string{"foreign-object Pod/demo/liar", "foreign-image Pod/demo/liar spec/containers[name=m]/image"}},
 		{what: "a profile is edited by hand", do: edit("Profile", "team-a", "{spec: {owner: {name: eve@example.com}}}"), want: []string{"changed Profile/team-a spec/owner/name"}},
 		{what: "a profile's quota is taken off", do: patchJSON("Profile", "team-a", `[{op: remove, path: /spec/resourceQuotaSpec}]`), want: []string{"lost Profile/team-a spec/resourceQuotaSpec"}},
+		{what: "a profile's namespace gets another owner", do: edit("Namespace", "team-a", "{metadata: {annotations: {owner: eve@example.com}}}"), want: []string{"changed Namespace/team-a metadata/annotations/owner"}},
+		{what: "the quota in a profile's namespace is raised", do: func(t *testing.T, c *cluster) {
+			target{c, "v1", "ResourceQuota", "team-a", "kf-resource-quota"}.edit(t, `{spec: {hard: {pods: "999"}}}`)
+		}, want: []string{"changed ResourceQuota/team-a/kf-resource-quota spec/hard/pods"}},
+		{what: "another becomes admin of a profile's namespace", do: func(t *testing.T, c *cluster) {
+			target{c, "rbac.authorization.k8s.io/v1", "RoleBinding", "team-a", "namespaceAdmin"}.json(t, `[{op: add, path: /subjects/-, value: {kind: User, apiGroup: rbac.authorization.k8s.io, name: eve}}]`)
+		}, want: []string{"changed RoleBinding/team-a/namespaceAdmin subjects"}},
 		{what: "a contributor is added by hand", do: create("{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: eve, namespace: team-a}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: eve}]}"),
 			want: []string{"foreign-object RoleBinding/team-a/eve"}},
 	}

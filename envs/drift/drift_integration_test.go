@@ -19,12 +19,21 @@ import (
 func demo(t *testing.T, controllers bool) *cluster {
 	t.Helper()
 	c := environment(t, controllers)
-	c.create(t, "{apiVersion: v1, kind: Namespace, metadata: {name: team-a}}")
+	// As the Profile controller makes it of the profile.
+	c.create(t, "{apiVersion: v1, kind: Namespace, metadata: {name: team-a, annotations: {owner: ann@example.com}}}")
 	c.wanted = drift.Wanted{Release: "sha256:one", Profiles: "profiles", Images: allowed(), Sets: []apply.Set{
 		{Name: "demo", Namespace: "demo", Objects: load(t, "base.yaml")},
 		{Name: "profiles", Objects: load(t, "profiles.yaml")},
 	}}
 	c.apply(t)
+	profile, err := c.resource(t, "kubeflow.org/v1", "Profile", "").Get(t.Context(), "team-a", metav1.GetOptions{})
+	require.NoError(t, err)
+	owner := "ownerReferences: [{apiVersion: kubeflow.org/v1, kind: Profile, name: team-a, uid: " + string(profile.GetUID()) + ", controller: true}]"
+	c.create(t, "{apiVersion: v1, kind: ResourceQuota, metadata: {name: kf-resource-quota, namespace: team-a, "+owner+"}, spec: {hard: {pods: \"10\"}}}")
+	c.create(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default-editor, namespace: team-a, "+owner+"}}")
+	for name, role := range map[string]string{"namespaceAdmin": "kubeflow-admin", "default-editor": "kubeflow-edit"} {
+		c.create(t, "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: "+name+", namespace: team-a, "+owner+"}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "+role+"}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: ann@example.com}]}")
+	}
 	return c
 }
 

@@ -34,6 +34,13 @@ type Step struct {
 
 	remove [][]fieldpath.Step
 	put    [][]fieldpath.Step
+	set    []setting // of an object that another program makes
+}
+
+// setting is a value that goes to a place.
+type setting struct {
+	steps []fieldpath.Step
+	value any
 }
 
 // Plan is how findings are mended, and what is left.
@@ -60,7 +67,9 @@ func PlanFix(r Report, named ...apply.Object) Plan {
 				continue
 			}
 		}
-		if f.Class == Deleted && f.uid != "" { // it is on its way out: what is there cannot be kept
+		// What is on its way out cannot be kept, and what another program makes
+		// is made by it again.
+		if f.Class == Deleted && (f.uid != "" || f.made) {
 			p.Left = append(p.Left, f)
 			continue
 		}
@@ -107,6 +116,11 @@ func rank(s Step) int {
 func (s *Step) take(f Finding) {
 	switch f.Class {
 	case Changed, Lost, Ownership:
+		if f.made {
+			s.set = append(s.set, setting{f.steps, f.Wanted})
+			s.Put = append(s.Put, f.Path)
+			return
+		}
 		s.put = append(s.put, f.steps)
 		s.Put = append(s.Put, f.Path)
 	case ForeignField:

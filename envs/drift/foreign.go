@@ -37,7 +37,7 @@ func (s *scan) foreignObjects() {
 				continue
 			}
 			team := teams[m.Namespace] && rules(gk)
-			if !ours[m.Namespace] && !team || s.excused(gk, m, uids, team) {
+			if !ours[m.Namespace] && !team || s.excused(gk, m, uids) {
 				continue
 			}
 			s.add(foreigner(l.mapping, m, team))
@@ -85,14 +85,11 @@ func rules(k groupKind) bool {
 }
 
 // excused reports whether an object is made by a known program.
-func (s *scan) excused(k groupKind, m *meta, uids map[string]bool, team bool) bool {
+func (s *scan) excused(k groupKind, m *meta, uids map[string]bool) bool {
 	if m.Namespace == apply.SystemNamespace && strings.HasPrefix(m.Name, "kfdev-") {
 		return true
 	}
 	owner := metav1.GetControllerOfNoCopy(m)
-	if team && owner != nil && owner.Kind == "Profile" {
-		return true
-	}
 	if _, known := s.rules.Known(k.group, k.kind, m); !known {
 		return false
 	}

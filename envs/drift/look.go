@@ -151,14 +151,17 @@ func (s *scan) compare(ctx context.Context, rules noise.Rules, w *want, o *unstr
 		}
 		c.confirm(normal, err)
 	}
+	if w.derived {
+		return ofMade(c.findings), nil
+	}
 	return c.findings, nil
 }
 
 // dryRun asks what the object would be if the release were applied again, with
 // every field taken back.
 func (s *scan) dryRun(ctx context.Context, w *want, content *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if len(w.managers) > 1 {
-		return nil, errors.New("several sets say something of it")
+	if len(w.managers) != 1 {
+		return nil, errors.New("it is not of one set alone")
 	}
 	data, err := json.Marshal(content.Object)
 	if err != nil {

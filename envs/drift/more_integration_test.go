@@ -16,6 +16,7 @@ import (
 	admission "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/kfdev/kfdev/envs/drift"
@@ -175,9 +176,97 @@ func TestIntegrationWhatMayNotBeReadIsUnknown(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, changed)
-	require.Equal(t, 2, found["Role"]+found["RoleBinding"]-1, "a role, and two bindings")
+	require.Equal(t, 1, found["Role"])
+	require.Equal(t, 3, found["RoleBinding"], "two of the release, and one that comes of a profile")
 	require.Contains(t, found, "Pod")
 	require.Contains(t, found, "CustomResourceDefinition")
 	require.NotContains(t, found, "Deployment")
 	require.True(t, report.Drifted())
+}
+
+// TestIntegrationImages: pods that controllers make run what the lock names; a
+// debugging container does not.
+func TestIntegrationImages(t *testing.T) {
+	t.Parallel()
+	c := demo(t, true)
+	pods := c.resource(t, "v1", "Pod", "demo")
+	var name string
+	require.Eventually(t, func() bool {
+		list, err := pods.List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+		require.NoError(t, err)
+		if len(list.Items) > 0 {
+			name = list.Items[0].GetName()
+		}
+		return name != ""
+	}, waitFor, tick)
+	_, err := c.detector.Settle(t.Context(), c.wanted)
+	require.NoError(t, err)
+	require.Empty(t, texts(c.scan(t, false).Findings), "with Kubernetes' own controllers at work")
+	c.at("Pod", name).patch(t, types.StrategicMergePatchType, "kubectl-debug", `{spec: {ephemeralContainers: [{name: debug, image: "busybox:latest"}]}}`, "ephemeralcontainers")
+	report := c.scan(t, false)
+	require.Equal(t, []string{"foreign-image Pod/demo/" + name + " spec/ephemeralContainers[name=debug]/image"}, lines(report.Findings))
+	require.Equal(t, "busybox:latest", report.Findings[0].Live)
+	require.Len(t, drift.PlanFix(report).Left, 1)
+
+	c.at("Deployment", "scaled").delete(t)
+	require.Contains(t, lines(c.scan(t, false).Findings), "deleted Deployment/demo/scaled")
+	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(c.scan(t, false)))
+	require.NoError(t, err)
+	require.Equal(t, lines(report.Findings), lines(c.scan(t, true).Findings))
+}
+
+// TestIntegrationSetsShareANamespace: each says something of it, and both count.
+func TestIntegrationSetsShareANamespace(t *testing.T) {
+	t.Parallel()
+	c := environment(t, false)
+	c.wanted.Release = "sha256:shared"
+	for _, name := range []string{"left", "right"} {
+		c.wanted.Sets = append(c.wanted.Sets, apply.Set{Name: name, Namespace: "shared", Objects: []*unstructured.Unstructured{
+			object(t, "{apiVersion: v1, kind: Namespace, metadata: {name: shared, labels: {of-"+name+": indeed}}}"),
+			object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: "+name+"}}"),
+		}})
+	}
+	c.apply(t)
+	require.Empty(t, texts(c.scan(t, true).Findings))
+	c.at("Namespace", "shared").edit(t, "{metadata: {labels: {of-left: other, foreign: indeed}}}")
+	require.Equal(t, []string{"foreign-field Namespace/shared metadata/labels/foreign", "changed Namespace/shared metadata/labels/of-left"}, lines(c.scan(t, true).Findings))
+}
+
+// TestIntegrationABaselineOfAnotherRelease counts for nothing.
+func TestIntegrationABaselineOfAnotherRelease(t *testing.T) {
+	t.Parallel()
+	c := demo(t, false)
+	_, err := c.detector.Settle(t.Context(), c.wanted)
+	require.NoError(t, err)
+	require.Zero(t, c.scan(t, false).Read)
+	c.wanted.Release = "sha256:two"
+	objects := c.wanted.Sets[0].Objects
+	for _, o := range objects {
+		if o.GetKind() == "ConfigMap" {
+			require.NoError(t, unstructured.SetNestedField(o.Object, "new", "data", "mode"))
+		}
+	}
+	report := c.scan(t, false)
+	require.Equal(t, []string{"changed ConfigMap/demo/settings data/mode"}, lines(report.Findings))
+	require.Contains(t, report.Baseline, "of another release")
+
+	// What drifted when the baseline was taken is never settled.
+	_, err = c.detector.Settle(t.Context(), c.wanted)
+	require.NoError(t, err)
+	for range 2 {
+		report = c.scan(t, false)
+		require.Equal(t, "used", report.Baseline)
+		require.Equal(t, 1, report.Read)
+		require.Len(t, report.Findings, 1)
+	}
+	_, err = c.detector.Settle(t.Context(), drift.Wanted{})
+	require.ErrorContains(t, err, "no digest")
+	c.detector = drift.New(c.client, noise.Default().And(noise.Rules{}), progress.Discard)
+	require.Equal(t, "used", c.scan(t, false).Baseline)
+	more, err := noise.Parse("f", []byte("fields: [{name: mode, reason: r, kinds: [core/ConfigMap], applied: true, paths: {data/mode: ''}}]"))
+	require.NoError(t, err)
+	c.detector = drift.New(c.client, noise.Default().And(more), progress.Discard)
+	report = c.scan(t, false)
+	require.Contains(t, report.Baseline, "other rules")
+	require.Empty(t, texts(report.Findings))
 }

@@ -30,12 +30,13 @@ type want struct {
 	set        string
 	managers   []string // kfdev's, that apply it
 	team       bool
+	derived    bool // another program makes it of an object of the release: only what it says is looked at
 	generation bool // the kind counts changes of everything but metadata and status
 	mapping    kube.Mapping
 }
 
 func (w *want) finding(class Class, why string) Finding {
-	return Finding{Class: class, Object: w.object, Set: w.set, Team: w.team, Why: why}
+	return Finding{Class: class, Object: w.object, Set: w.set, Team: w.team, Why: why, made: w.derived}
 }
 
 // prepare names every object of the sets as it is in the cluster.
@@ -72,7 +73,7 @@ func (d *Detector) prepare(ctx context.Context, wanted Wanted) (map[key]*want, e
 			out[k] = w
 		}
 	}
-	return out, nil
+	return out, d.derive(ctx, out)
 }
 
 // place finds where the object's kind is served, and gives it the namespace
@@ -102,6 +103,9 @@ func (d *Detector) place(ctx context.Context, set apply.Set, w *want) error {
 // set's label, and without what says nothing.
 func (w *want) content() *unstructured.Unstructured {
 	o := w.source.DeepCopy()
+	if w.derived {
+		return o
+	}
 	o.SetNamespace(w.object.Namespace)
 	unstructured.RemoveNestedField(o.Object, "status")
 	labels := o.GetLabels()
