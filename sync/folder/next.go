@@ -110,18 +110,23 @@ func (f *Folder) look(ctx context.Context, first time.Time) ([]endpoint.Update, 
 	} else if len(dirty) > 0 {
 		err = endpoint.ErrRescan // the root came
 	}
+	if err == nil {
+		l.readAll(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		// Nobody hears what is said to a call that was canceled, and whoever canceled
+		// it may have looked at the folder before this.
+		err = ctx.Err()
+	}
 	if err != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
 		for path, deep := range dirty {
 			f.dirty[path] = f.dirty[path] || deep
 		}
 		f.rescan = f.rescan || errors.Is(err, endpoint.ErrRescan)
 		return nil, err
 	}
-	l.readAll(ctx)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	updates := append(f.news, l.commit()...)
 	f.news = nil
 	if f.known.Len() > f.o.Caps.Paths {

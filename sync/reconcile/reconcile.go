@@ -126,6 +126,27 @@ type Result struct {
 // one finds what a call for everything would, conflicts apart that it did not
 // look at (see Carry). The trees are not changed.
 func Reconcile(base, local, remote *tree.Tree, paths []string, o Options) Result {
+	r := reconcile(base, local, remote, paths, o)
+	var spared []string
+	if o.Prefer == NoPreference && len(o.PreferAt) == 0 { // else a person has said what goes
+		spared = crossing(r, local, remote)
+	}
+	if len(spared) == 0 {
+		return r
+	}
+	unknown := base.Clone()
+	for _, path := range spared {
+		unknown.Delete(path)
+	}
+	r = reconcile(unknown, local, remote, paths, o)
+	for _, path := range spared {
+		r.Agreed = append(r.Agreed, tree.Change{Path: path, From: base.Get(path)})
+	}
+	order(r.Agreed)
+	return r
+}
+
+func reconcile(base, local, remote *tree.Tree, paths []string, o Options) Result {
 	r := &run{options: o, root: nodes{node(base), node(local), node(remote)}}
 	if r.options.Mode == "" {
 		r.options.Mode = TwoWaySafe

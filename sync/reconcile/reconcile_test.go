@@ -224,3 +224,21 @@ func TestRebase(t *testing.T) {
 	require.Empty(t, res.Conflicts)
 	require.Zero(t, Rebase(base, local, &tree.Tree{}).Len())
 }
+
+// Each deletion alone is right, and both would take away the last copy.
+func TestAFileThatBothRenamedStaysUnderOneName(t *testing.T) {
+	t.Parallel()
+	for _, c := range []row{
+		{name: "crosswise", base: "a=1 b=1", local: "b=1", remote: "a=1", toLocal: "-b a=1", agreed: "-a"},
+		{name: "the other way", base: "a=1 b=1", local: "a=1", remote: "b=1", toRemote: "-b a=1", agreed: "-a"},
+		{name: "a copy is left", base: "a=1 b=1 c=1", local: "b=1 c=1", remote: "a=1 c=1", toLocal: "-b", toRemote: "-a"},
+		{name: "it comes elsewhere", base: "a=1 b=1", local: "b=1 n=1", remote: "a=1", toLocal: "-b", toRemote: "-a n=1"},
+		{name: "other content", base: "a=1 b=2", local: "b=2", remote: "a=1", toLocal: "-b", toRemote: "-a"},
+		{name: "a person said so", base: "a=1 b=1", local: "b=1", remote: "a=1", options: Options{Prefer: PreferRemote}, toLocal: "-b", toRemote: "-a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.check(t)
+		})
+	}
+}

@@ -43,6 +43,7 @@ type model struct {
 	n, pods       int
 	log           []string
 	wishes        map[string]wish
+	had           map[string]bool // path and content that were together before
 
 	session *session.Session
 	end     func()
@@ -112,7 +113,15 @@ func (m *model) touch(path string) {
 }
 
 // wish notes what was written last: in a replica that counts for one side alone.
+// A file that is put back as it once was is no change to who compares with what
+// both sides had.
 func (m *model) wish(path, side, content string) {
+	key := path + " " + content
+	before := m.had[key]
+	m.had[key] = true
+	if before {
+		return
+	}
 	if m.mode != reconcile.OneWayReplica || side == "local" {
 		m.wishes[path] = wish{side, content}
 	}
@@ -340,7 +349,7 @@ func historyInMemory(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &model{
 			t: t, rand: rand.New(rand.NewPCG(seed, 2)), local: newDisk("laptop"), remote: newDisk("pod"), //nolint:gosec // a test's
-			state: filepath.Join(dir, "state"), wishes: map[string]wish{},
+			state: filepath.Join(dir, "state"), wishes: map[string]wish{}, had: map[string]bool{},
 		}
 		if m.rand.IntN(4) == 0 {
 			m.mode = reconcile.OneWayReplica

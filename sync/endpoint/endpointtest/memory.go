@@ -114,7 +114,7 @@ func (m *Memory) Scan(ctx context.Context) (*tree.Tree, error) {
 // Next implements endpoint.Endpoint.
 func (m *Memory) Next(ctx context.Context) ([]endpoint.Update, error) {
 	for {
-		updates, err := m.next()
+		updates, err := m.next(ctx)
 		if err != nil || len(updates) > 0 {
 			return updates, err
 		}
@@ -126,9 +126,12 @@ func (m *Memory) Next(ctx context.Context) ([]endpoint.Update, error) {
 	}
 }
 
-func (m *Memory) next() ([]endpoint.Update, error) {
+func (m *Memory) next(ctx context.Context) ([]endpoint.Update, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err // what is said to nobody must be said again
+	}
 	now := m.visible()
 	switch {
 	case m.closed:
