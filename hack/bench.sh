@@ -47,18 +47,24 @@ sync_test() { # sync_test NAME TIMEOUT: a test of e2e on the project
     "$go" test -tags 'e2e bench' -count=1 -timeout "$2" -v -run "^$1\$" ./e2e
 }
 
-bring_up
+drift_test() { # scans of a real API server, beside kubectl diff --server-side
+  "$go" test -tags integration -run '^$' -bench IntegrationScan -benchtime 10x ./envs/drift
+}
+
+[ "${1:-all}" = drift ] || bring_up
 case ${1:-all} in
   all)
     commands
     sync_test TestSyncBench 90m
     "$go" test -run '^$' -bench . -benchmem ./...
+    drift_test
     cat "$work/sync.md"
     ;;
   sync)
     sync_test TestSyncBench 90m
     cat "$work/sync.md"
     ;;
+  drift) drift_test ;;
   soak) sync_test TestSoak 0 ;;
-  *) echo "bench.sh [all|sync|soak]" >&2 && exit 2 ;;
+  *) echo "bench.sh [all|sync|drift|soak]" >&2 && exit 2 ;;
 esac
