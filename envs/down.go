@@ -88,6 +88,11 @@ func (e *Engine) delete(ctx context.Context, name string, result *DownResult) er
 		if err := e.owns(got, "deleting the cluster", "run `kfdev down --delete` there"); err != nil {
 			return err
 		}
+		ended, err := e.endSyncs(ctx)
+		result.Deleted = append(result.Deleted, ended...)
+		if err != nil {
+			return err
+		}
 		if err := e.world.Clusters.Delete(ctx, name); err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func (e *Engine) Sync(o SyncOptions) (*Sync, error) {
 	}
 	s := &Sync{Name: entry.Name, Env: o.Env, Local: e.localPath(entry), Remote: entry.Remote, engine: e, ephemeral: entry.MayBeEphemeral()}
 	if o.Env != project.DevName {
-		s.Name += "." + o.Env
+		s.Name += envSeparator + o.Env
 	}
 	s.Dir = filepath.Join(e.syncDir(), s.Name)
 	if s.Target, err = targetOf(entry, o); err != nil {

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/running"
 	"github.com/kfdev/kfdev/stack/smoke"
 	"github.com/kfdev/kfdev/stack/smoke/suite"
+	"github.com/kfdev/kfdev/sync/helper/image"
+	"github.com/kfdev/kfdev/sync/helper/program"
 )
 
 // Verification is the outcome of a verify.
@@ -67,7 +72,7 @@ func (e *Engine) Verify(ctx context.Context, names []string) (v Verification, er
 	if err != nil {
 		return v, errors.Join(append(errs, err)...)
 	}
-	report := running.Compare(pods, allowed(s.lock, got.Holds))
+	report := compare(pods, allowed(s.lock, got.Holds))
 	v.Running = &report
 	if n := len(report.Foreigners); n > 0 {
 		foreign := make([]error, 0, n)
@@ -80,6 +85,34 @@ func (e *Engine) Verify(ctx context.Context, names []string) (v Verification, er
 		}}, errs...)
 	}
 	return v, errors.Join(errs...)
+}
+
+// compare holds what runs against what may. The helper of kfdev sync is no part
+// of the stack, and comes with this program: exactly its image may run, as an
+// ephemeral container, and nothing else that has its name.
+func compare(pods []corev1.Pod, may running.Allowed) running.Report {
+	report := running.Compare(pods, may)
+	helps := func(f running.Foreigner) bool {
+		return f.Role == running.Ephemeral && strings.HasPrefix(f.Image, image.Repository+"@")
+	}
+	if !slices.ContainsFunc(report.Foreigners, helps) {
+		return report
+	}
+	helper, err := image.New(program.Load)
+	if err != nil {
+		return report // a program that was built without helpers starts none
+	}
+	ours := running.Allowed{}
+	ours.Add(image.Repository, helper.Digests()...)
+	report.Foreigners = slices.DeleteFunc(report.Foreigners, func(f running.Foreigner) bool {
+		runs := f.ImageID
+		if runs == "" {
+			runs = f.Image
+		}
+		digest, ok := running.Digest(runs)
+		return ok && helps(f) && ours[digest] != ""
+	})
+	return report
 }
 
 // tested returns the named parts that have a smoke test, or all of them.

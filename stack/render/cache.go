@@ -18,7 +18,7 @@ import (
 )
 
 // version is part of every key: raise it when rendering changes.
-const version = "1"
+const version = "2"
 
 // cacheKey says all that the rendered objects depend on: the sources, what the
 // component says of its namespace, and the programs that render.

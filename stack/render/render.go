@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json" // numbers as Kubernetes' objects have them
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -107,8 +108,19 @@ func objects(c stack.Component, files map[string][]byte, values map[string]strin
 		return nil, err
 	}
 	list = namespaced(c, list)
+	aggregated(list)
 	Order(list)
 	return list, unique(list)
+}
+
+// aggregated takes the rules out of ClusterRoles that others are put together
+// into: they are a controller's to fill, and an empty list would be taken from it.
+func aggregated(list []*unstructured.Unstructured) {
+	for _, o := range list {
+		if o.GroupVersionKind().GroupKind() == (schema.GroupKind{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}) && o.Object["aggregationRule"] != nil {
+			delete(o.Object, "rules")
+		}
+	}
 }
 
 func options() *krusty.Options {

@@ -197,3 +197,24 @@ func TestStorageHasOneDefaultClass(t *testing.T) {
 	}
 	require.Equal(t, []string{"standard true"}, classes)
 }
+
+func TestTheRulesOfAnAggregatedRoleAreAControllers(t *testing.T) {
+	t.Parallel()
+	r, err := render.Render(folder(map[string]string{
+		"app/all.yaml": `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: all}
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}
+rules: []
+`,
+		"app/one.yaml": "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: one, labels: {a: b}}\nrules: [{apiGroups: [''], resources: [pods], verbs: [get]}]\n",
+	}), nil, nil)
+	require.NoError(t, err)
+	rules := map[string]bool{}
+	for _, o := range r.Objects {
+		if o.GetKind() == "ClusterRole" {
+			_, rules[o.GetName()] = o.Object["rules"]
+		}
+	}
+	require.Equal(t, map[string]bool{"all": false, "one": true}, rules)
+}

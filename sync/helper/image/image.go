@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -65,6 +66,20 @@ func New(load func(arch string) (program.Program, error)) (*Image, error) {
 
 // Ref names the image: an index of all architectures.
 func (i *Image) Ref() images.Ref { return i.ref }
+
+// Digests are all that a runtime may report for it: the index's, and each
+// architecture's manifest and configuration.
+func (i *Image) Digests() []v1.Hash {
+	var all []v1.Hash
+	for digest, m := range i.manifests {
+		all = append(all, digest)
+		if child, err := v1.ParseManifest(bytes.NewReader(m.Raw)); err == nil && m.MediaType.IsImage() {
+			all = append(all, child.Config.Digest)
+		}
+	}
+	slices.SortFunc(all, func(a, b v1.Hash) int { return strings.Compare(a.Hex, b.Hex) })
+	return all
+}
 
 // Kind says that it is built from source.
 func (i *Image) Kind() images.OriginKind { return images.FromSource }
