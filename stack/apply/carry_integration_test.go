@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -118,7 +119,8 @@ func TestIntegrationCarry(t *testing.T) {
 		require.Len(t, p.Objects, 30)
 		require.NoError(t, p.Problems())
 		require.Equal(t, "the namespace whole is not there yet", line(t, p, "ConfigMap/whole/config-0").Unchecked)
-		require.Equal(t, "its kind is not served yet", line(t, p, "Thing/whole/thing-0").Unchecked)
+		brought := apply.Set{Name: "brought", Objects: []*unstructured.Unstructured{object(t, fmt.Sprintf(crdText, "brought")), object(t, "{apiVersion: brought.example.com/v1, kind: Thing, metadata: {name: one}}")}}
+		require.Equal(t, "its kind is not served yet", line(t, propose(t, a, brought), "Thing/default/one").Unchecked)
 		require.NotEmpty(t, line(t, p, "Namespace/whole").After)
 		done, err := a.Carry(t.Context(), thirty(t, "whole", 0), through(t, p), apply.CarryOptions{})
 		require.NoError(t, err)

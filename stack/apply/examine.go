@@ -57,6 +57,7 @@ type work struct {
 	version   string // of the inventory's parent; empty where there is none
 	items     []*item
 	gone      []gone
+	absent    map[string]bool // namespaces of new objects that are not there
 }
 
 func (w *work) of(s stage) []*item {

@@ -93,6 +93,9 @@ func (a *Applier) Propose(ctx context.Context, set Set, o ProposeOptions) (Propo
 	if err != nil {
 		return Proposal{}, err
 	}
+	if w.absent, err = a.absent(ctx, w); err != nil {
+		return Proposal{}, &fault.Error{Op: "planning the changes", Subject: set.Name, Err: err}
+	}
 	p := Proposal{Set: set.Name, Hash: w.hash(set), Objects: make([]Proposed, len(w.items), len(w.items)+len(w.gone))}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -122,6 +125,31 @@ func (a *Applier) Propose(ctx context.Context, set Set, o ProposeOptions) (Propo
 	return p, nil
 }
 
+// absent returns the namespaces of new objects that are not there. The server
+// waits a moment before it refuses a single object for that (missingNamespaceWait
+// in k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle), so it is not asked.
+func (a *Applier) absent(ctx context.Context, w *work) (map[string]bool, error) {
+	absent, known := map[string]bool{}, map[string]bool{"": true}
+	for _, i := range w.items {
+		if isNamespace(i.object.Kind, i.object.APIVersion) && i.live.denied == nil {
+			known[i.object.Name] = true
+			absent[i.object.Name] = !i.live.found
+		}
+	}
+	for _, i := range w.items {
+		if i.change != Created || known[i.object.Namespace] {
+			continue
+		}
+		known[i.object.Namespace] = true
+		found, err := a.metadata(ctx, Object{APIVersion: "v1", Kind: "Namespace", Name: i.object.Namespace})
+		if err != nil && !apierrors.IsForbidden(err) {
+			return nil, err
+		}
+		absent[i.object.Namespace] = found == nil && err == nil
+	}
+	return absent, nil
+}
+
 // judge finds out what would become of one object.
 func (a *Applier) judge(ctx context.Context, w *work, i *item, o ProposeOptions, p *Proposed) error {
 	switch {
@@ -131,6 +159,9 @@ func (a *Applier) judge(ctx context.Context, w *work, i *item, o ProposeOptions,
 	case i.live.deleting:
 		p.Change, p.Reason, p.UID, p.ResourceVersion = Created, beingDeleted, "", ""
 		p.Unchecked = "the server is asked once it is gone"
+		return nil
+	case i.change == Created && w.absent[i.object.Namespace]:
+		p.Unchecked = "the namespace " + i.object.Namespace + " is not there yet"
 		return nil
 	case i.change == Created:
 		after, _, err := a.send(ctx, i, terms{resourceVersion: unlessThere().resourceVersion, dryRun: true})
