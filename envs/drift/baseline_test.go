@@ -99,15 +99,15 @@ func sample(count int) baseline {
 	return b
 }
 
-func written(t testing.TB, b baseline) []string {
-	t.Helper()
+func written(tb testing.TB, b baseline) []string {
+	tb.Helper()
 	parts, err := b.encode()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	var out []string
 	for _, p := range parts {
 		text, err := json.Marshal(p)
-		require.NoError(t, err)
-		require.Less(t, len(text), 1<<20)
+		require.NoError(tb, err)
+		require.Less(tb, len(text), 1<<20)
 		out = append(out, string(text))
 	}
 	return out

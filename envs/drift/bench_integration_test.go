@@ -105,6 +105,7 @@ func BenchmarkIntegrationScan(b *testing.B) {
 // kubectl is the peer: kubectl diff --server-side of the same objects, under
 // kfdev's name, in the same run.
 func kubectl(b *testing.B, c *cluster) {
+	b.Helper()
 	dir := b.TempDir()
 	programs, err := apiserver.Build(b.Context())
 	require.NoError(b, err)

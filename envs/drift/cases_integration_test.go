@@ -39,19 +39,31 @@ func (c *cluster) at(kind, name string) target {
 }
 
 func edit(kind, name, text string) func(*testing.T, *cluster) {
-	return func(t *testing.T, c *cluster) { c.at(kind, name).edit(t, text) }
+	return func(t *testing.T, c *cluster) {
+		t.Helper()
+		c.at(kind, name).edit(t, text)
+	}
 }
 
 func patchJSON(kind, name, text string) func(*testing.T, *cluster) {
-	return func(t *testing.T, c *cluster) { c.at(kind, name).json(t, text) }
+	return func(t *testing.T, c *cluster) {
+		t.Helper()
+		c.at(kind, name).json(t, text)
+	}
 }
 
 func remove(kind, name string) func(*testing.T, *cluster) {
-	return func(t *testing.T, c *cluster) { c.at(kind, name).delete(t) }
+	return func(t *testing.T, c *cluster) {
+		t.Helper()
+		c.at(kind, name).delete(t)
+	}
 }
 
 func create(text string) func(*testing.T, *cluster) {
-	return func(t *testing.T, c *cluster) { c.create(t, text) }
+	return func(t *testing.T, c *cluster) {
+		t.Helper()
+		c.create(t, text)
+	}
 }
 
 const template = "Deployment/demo/web spec/template/spec/"
@@ -93,10 +105,12 @@ func differences() []difference {
 		{what: "a key is added to a ConfigMap", do: edit("ConfigMap", "settings", "{data: {more: x}}"), want: []string{"foreign-field ConfigMap/demo/settings data/more"}},
 		{what: "a key is taken out of a ConfigMap", do: patchJSON("ConfigMap", "settings", `[{op: remove, path: /data/app.yaml}]`), want: []string{`lost ConfigMap/demo/settings data["app.yaml"]`}},
 		{what: "a value is taken by force and put back", do: func(t *testing.T, c *cluster) {
+			t.Helper()
 			c.at("ConfigMap", "settings").as(t, "somebody", "{data: {mode: dev}}")
 			c.at("ConfigMap", "settings").as(t, "somebody", "{data: {mode: prod}}")
 		}, want: []string{"ownership ConfigMap/demo/settings data/mode"}},
 		{what: "a field is applied under kfdev's own name", do: func(t *testing.T, c *cluster) {
+			t.Helper()
 			c.at("ServiceAccount", "runner").patch(t, types.ApplyPatchType, "kfdev", "{apiVersion: v1, kind: ServiceAccount, metadata: {name: runner, labels: {sneaky: x}}, automountServiceAccountToken: true}")
 		}, want: []string{"foreign-field ServiceAccount/demo/runner automountServiceAccountToken", "lost ServiceAccount/demo/runner metadata/labels[\"applyset.kubernetes.io/part-of\"]", "foreign-field ServiceAccount/demo/runner metadata/labels/sneaky"}},
 		{what: "an object is deleted", do: remove("ConfigMap", "settings"), want: []string{"deleted ConfigMap/demo/settings"}},
@@ -133,9 +147,11 @@ func differences() []difference {
 		{what: "a profile's quota is taken off", do: patchJSON("Profile", "team-a", `[{op: remove, path: /spec/resourceQuotaSpec}]`), want: []string{"lost Profile/team-a spec/resourceQuotaSpec"}},
 		{what: "a profile's namespace gets another owner", do: edit("Namespace", "team-a", "{metadata: {annotations: {owner: eve@example.com}}}"), want: []string{"changed Namespace/team-a metadata/annotations/owner"}},
 		{what: "the quota in a profile's namespace is raised", do: func(t *testing.T, c *cluster) {
+			t.Helper()
 			target{c, "v1", "ResourceQuota", "team-a", "kf-resource-quota"}.edit(t, `{spec: {hard: {pods: "999"}}}`)
 		}, want: []string{"changed ResourceQuota/team-a/kf-resource-quota spec/hard/pods"}},
 		{what: "another becomes admin of a profile's namespace", do: func(t *testing.T, c *cluster) {
+			t.Helper()
 			target{c, "rbac.authorization.k8s.io/v1", "RoleBinding", "team-a", "namespaceAdmin"}.json(t, `[{op: add, path: /subjects/-, value: {kind: User, apiGroup: rbac.authorization.k8s.io, name: eve}}]`)
 		}, want: []string{"changed RoleBinding/team-a/namespaceAdmin subjects"}},
 		{what: "a contributor is added by hand", do: create("{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: eve, namespace: team-a}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: eve}]}"),

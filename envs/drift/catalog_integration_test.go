@@ -24,7 +24,7 @@ import (
 func TestIntegrationTheCatalogHasNoDrift(t *testing.T) {
 	t.Parallel()
 	c := environment(t, true)
-	go func() { _ = apiserver.Kubelet(t.Context(), c.client.Config, apiserver.Running()) }() //nolint:errcheck // it ends with the test
+	go func() { _ = apiserver.Kubelet(t.Context(), c.client.Config, apiserver.Running()) }() // it ends with the test
 	names, err := catalog.Names(catalog.Files())
 	require.NoError(t, err)
 	c.wanted.Release = "sha256:catalog"

@@ -249,8 +249,9 @@ func rewritten(f Finding) bool {
 		return sameQuantity(f.Wanted, f.Live)
 	case Lost:
 		return isZero(f.Wanted)
+	default:
+		return false
 	}
-	return false
 }
 
 func sameQuantity(a, b any) bool {

@@ -69,7 +69,6 @@ type scan struct {
 	*Detector
 	wanted   Wanted
 	wants    map[key]*want
-	kinds    []kube.Mapping
 	baseline *baseline
 	live     map[key]*meta
 	lists    map[groupKind]*listing
@@ -82,27 +81,31 @@ func (d *Detector) scan(ctx context.Context, wanted Wanted, o Options) (s *scan,
 	task := progress.Start(d.sink, "drift/scan", "comparing the cluster with the release", 0, progress.Items)
 	defer func() { task.End(err) }()
 	s = &scan{Detector: d, wanted: wanted, settled: map[key]record{}}
-	fail := func(err error) (*scan, error) {
+	if err := s.run(ctx, o); err != nil {
 		return nil, &fault.Error{Op: "looking for drift", Err: err}
 	}
-	if s.wants, err = d.prepare(ctx, wanted); err != nil {
-		return fail(err)
+	return s, nil
+}
+
+func (s *scan) run(ctx context.Context, o Options) (err error) {
+	if s.wants, err = s.prepare(ctx, s.wanted); err != nil {
+		return err
 	}
 	group, asking := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.readBaseline(asking, o.Full) })
 	group.Go(func() error { return s.list(asking) })
 	group.Go(func() error { return s.images(asking) })
 	if err := group.Wait(); err != nil {
-		return fail(err)
+		return err
 	}
 	suspects := s.suspects()
 	if err := s.look(ctx, suspects); err != nil {
-		return fail(err)
+		return err
 	}
 	s.foreignObjects()
-	s.report.Release, s.report.Objects, s.report.Read = wanted.Release, len(s.wants), len(suspects)
+	s.report.Release, s.report.Objects, s.report.Read = s.wanted.Release, len(s.wants), len(suspects)
 	s.report.Findings = s.sorted()
-	return s, nil
+	return nil
 }
 
 // suspects returns what is to be looked at whole, and reports what is not there.
@@ -133,7 +136,7 @@ func (s *scan) suspects() []*want {
 	return out
 }
 
-// autoscaled returns the rules with what is known of autoscalers.
+// facts returns the rules with what is known of autoscalers.
 func (s *scan) facts(ctx context.Context) (noise.Rules, error) {
 	if l := s.lists[groupKind{"autoscaling", "HorizontalPodAutoscaler"}]; l == nil || len(l.items) == 0 {
 		return s.rules, nil

@@ -66,6 +66,7 @@ func PlanFix(r Report, named ...apply.Object) Plan {
 				p.Left = append(p.Left, f)
 				continue
 			}
+		default:
 		}
 		// What is on its way out cannot be kept, and what another program makes
 		// is made by it again.
@@ -92,8 +93,9 @@ func action(c Class) Action {
 		return Create
 	case ForeignObject:
 		return Delete
+	default:
+		return Mend
 	}
-	return Mend
 }
 
 // rank puts what others need before them (namespaces, kinds, accounts), and
@@ -133,5 +135,6 @@ func (s *Step) take(f Finding) {
 			s.remove = append(s.remove, top)
 			s.Remove = append(s.Remove, text)
 		}
+	default: // the step is about the whole object
 	}
 }

@@ -37,7 +37,7 @@ func (s *scan) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.kinds, s.lists, s.live = kinds, map[groupKind]*listing{}, map[key]*meta{}
+	s.lists, s.live = map[groupKind]*listing{}, map[key]*meta{}
 	for _, w := range s.wants {
 		if w.mapping.Resource.Resource != "" {
 			s.lists[groupKind{w.mapping.Kind.Group, w.mapping.Kind.Kind}] = &listing{mapping: w.mapping}

@@ -20,6 +20,7 @@ type quiet struct {
 // by changes an object as a program does.
 func by(manager, kind, name, text string, subresources ...string) func(*testing.T, *cluster) {
 	return func(t *testing.T, c *cluster) {
+		t.Helper()
 		c.at(kind, name).patch(t, types.MergePatchType, manager, text, subresources...)
 	}
 }
@@ -27,6 +28,7 @@ func by(manager, kind, name, text string, subresources ...string) func(*testing.
 // owned creates an object that a live one owns.
 func owned(kind, name, text string) func(*testing.T, *cluster) {
 	return func(t *testing.T, c *cluster) {
+		t.Helper()
 		x := c.at(kind, name)
 		owner, err := c.resource(t, x.apiVersion, x.kind, x.namespace).Get(t.Context(), x.name, metav1.GetOptions{})
 		require.NoError(t, err)
