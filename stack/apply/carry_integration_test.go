@@ -5,6 +5,7 @@ package apply_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -175,6 +176,37 @@ func TestIntegrationCarry(t *testing.T) {
 		require.Equal(t, wrote, writes(client, "bound"))
 		_, err = configMaps.Namespace("bound").Get(t.Context(), "only-0", metav1.GetOptions{})
 		require.NoError(t, err)
+	})
+
+	t.Run("cut off, and back to the release before", func(t *testing.T) {
+		first, second := thirty(t, "back", 0), thirty(t, "back", 1)
+		_, err := a.Carry(t.Context(), first, propose(t, a, first), apply.CarryOptions{})
+		require.NoError(t, err)
+		want := snapshot(t, client, "back")
+		var after []string
+		var mu sync.Mutex
+		_, err = a.Carry(t.Context(), second, propose(t, a, second), apply.CarryOptions{
+			Before: func(_ context.Context, o apply.Object, c apply.Change) error {
+				if c == apply.Deleted {
+					return errors.New("cut off")
+				}
+				return nil
+			},
+			After: func(_ context.Context, o apply.Object, _ apply.Change, err error) error {
+				mu.Lock()
+				defer mu.Unlock()
+				after = append(after, o.String())
+				return err
+			},
+		})
+		require.ErrorContains(t, err, "cut off")
+		require.Contains(t, after, "ConfigMap/back/config-0")
+		// What was written has the same fields and owners as before, with other values.
+		p := propose(t, a, first)
+		require.Equal(t, apply.Configured, line(t, p, "ConfigMap/back/config-0").Change)
+		_, err = a.Carry(t.Context(), first, p, apply.CarryOptions{})
+		require.NoError(t, err)
+		require.Equal(t, want, snapshot(t, client, "back"))
 	})
 
 	t.Run("noise is no reason", func(t *testing.T) {

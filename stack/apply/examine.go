@@ -122,6 +122,7 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 			}
 		}
 	}
+	known := w.inventory.members()
 	for _, o := range set.Objects {
 		content := o.DeepCopy()
 		if err := a.scope(ctx, set, content); err != nil {
@@ -151,7 +152,7 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 		}
 		sum := sha256.Sum256(data)
 		i.object, i.desired = ObjectOf(content), hex.EncodeToString(sum[:16])
-		i.member = w.inventory.member(i.object.key())
+		i.member = known[i.object.key()]
 		w.items = append(w.items, i)
 	}
 	return nil

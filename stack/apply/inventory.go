@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,24 +70,20 @@ func SetID(name string) string {
 // Selector returns the label selector of the set's members.
 func Selector(name string) string { return partOfLabel + "=" + SetID(name) }
 
-// member returns the member of that name; the zero Member where there is none.
-func (i Inventory) member(key objectKey) Member {
+// members are an inventory's, by what they are.
+type members map[objectKey]Member
+
+func (i Inventory) members() members {
+	all := make(members, len(i.Members))
 	for _, m := range i.Members {
-		if m.key() == key {
-			return m
-		}
+		all[m.key()] = m
 	}
-	return Member{}
+	return all
 }
 
-func (i *Inventory) put(m Member) {
-	for n := range i.Members {
-		if i.Members[n].key() == m.key() {
-			i.Members[n] = m
-			return
-		}
-	}
-	i.Members = append(i.Members, m)
+// inventory returns the inventory of these members.
+func (m members) inventory(set, hash string) Inventory {
+	return Inventory{Version: inventoryVersion, Name: set, Hash: hash, Members: slices.Collect(maps.Values(m))}
 }
 
 // equal reports whether both say the same, in whatever order.

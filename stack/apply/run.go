@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -33,7 +34,7 @@ type run struct {
 	work    *work
 	way     way
 	task    *progress.Task
-	next    Inventory // what the set will hold
+	next    members // what the set will hold
 }
 
 // all takes the set through every stage, and prunes.
@@ -67,34 +68,38 @@ func (r *run) all(ctx context.Context) (ChangeSet, error) {
 	if err != nil {
 		return changes, err
 	}
-	r.next.Hash = r.set.Hash
 	return changes, r.settle(ctx)
 }
 
 // announce records the union of what the set held and will hold.
 func (r *run) announce(ctx context.Context) error {
-	r.next = Inventory{Version: inventoryVersion, Name: r.set.Name}
+	r.next = make(members, len(r.work.items))
 	for _, item := range r.work.items {
-		m := r.work.inventory.member(item.object.key())
+		m := item.member
 		m.Object = item.object
-		r.next.put(m)
+		if item.change != Unchanged {
+			// It is about to be written: until that is recorded, nothing is known of it.
+			m.Desired, m.Owned = "", ""
+		}
+		r.next[m.key()] = m
 	}
 	if !r.work.changed() {
 		return nil
 	}
-	union := Inventory{Version: inventoryVersion, Name: r.set.Name, Members: append([]Member(nil), r.next.Members...)}
+	union := maps.Clone(r.next)
 	for _, m := range r.work.gone {
-		union.put(m.Member)
+		union[m.key()] = m.Member
 	}
-	return r.record(ctx, union)
+	return r.record(ctx, union.inventory(r.set.Name, ""))
 }
 
 // settle records what the set holds now, where that is not recorded already.
 func (r *run) settle(ctx context.Context) error {
-	if !r.work.changed() && r.work.inventory.equal(r.next) {
+	next := r.next.inventory(r.set.Name, r.set.Hash)
+	if !r.work.changed() && r.work.inventory.equal(next) {
 		return nil
 	}
-	return r.record(ctx, r.next)
+	return r.record(ctx, next)
 }
 
 func (r *run) record(ctx context.Context, i Inventory) (err error) {
@@ -122,7 +127,7 @@ func (r *run) stage(ctx context.Context, items []*item) (ChangeSet, error) {
 				problems = append(problems, err)
 				return nil
 			}
-			r.next.put(member)
+			r.next[member.key()] = member
 			changes = append(changes, Entry{Object: item.object, Change: change})
 			r.task.Add(1)
 			return nil
