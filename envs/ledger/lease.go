@@ -118,7 +118,7 @@ func take(ctx context.Context, leases leases, sink progress.Sink, holder string,
 	// It is renewed until Release, also while a caller who was interrupted
 	// writes down how it ended.
 	l.ctx, l.lose = context.WithCancelCause(context.WithoutCancel(ctx))
-	go l.renew()
+	go l.renew() //nolint:contextcheck // as above
 	return l, nil
 }
 
@@ -197,7 +197,7 @@ func (l *Lease) Context(parent context.Context) (context.Context, context.Cancel
 // stopped or its machine slept.
 func (l *Lease) Fence(ctx context.Context) error {
 	if l.ctx.Err() != nil {
-		return context.Cause(l.ctx)
+		return context.Cause(l.ctx) //nolint:contextcheck // the lease's own, whoever asks
 	}
 	l.mu.Lock()
 	fresh := !l.freed && within(l.proven, time.Now(), l.duration/3)
