@@ -6,6 +6,7 @@
 #
 #   bench.sh         all of them (make bench)
 #   bench.sh sync    sync alone; KFDEV_BENCH_TOOLS=kfdev leaves the peers out
+#   bench.sh drift, bench.sh admission   on a kube-apiserver alone
 #   bench.sh soak    ten edits a second for an hour, or KFDEV_SOAK (make soak)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -51,13 +52,18 @@ drift_test() { # scans of a real API server, beside kubectl diff --server-side
   "$go" test -tags integration -run '^$' -bench IntegrationScan -benchtime 10x ./envs/drift
 }
 
-[ "${1:-all}" = drift ] || bring_up
+admission_test() { # what the policy of images adds to the creation of a pod
+  "$go" test -tags integration -run '^$' -bench IntegrationAdmission -benchtime 600x ./stack/policy
+}
+
+case ${1:-all} in drift | admission) ;; *) bring_up ;; esac
 case ${1:-all} in
   all)
     commands
     sync_test TestSyncBench 90m
     "$go" test -run '^$' -bench . -benchmem ./...
     drift_test
+    admission_test
     cat "$work/sync.md"
     ;;
   sync)
@@ -65,6 +71,7 @@ case ${1:-all} in
     cat "$work/sync.md"
     ;;
   drift) drift_test ;;
+  admission) admission_test ;;
   soak) sync_test TestSoak 0 ;;
-  *) echo "bench.sh [all|sync|drift|soak]" >&2 && exit 2 ;;
+  *) echo "bench.sh [all|sync|drift|admission|soak]" >&2 && exit 2 ;;
 esac

@@ -56,34 +56,34 @@ func (c *cluster) warned() string {
 	return all
 }
 
-func start(t testing.TB) *cluster {
-	t.Helper()
-	config := apiserver.Run(t, false)
+func start(tb testing.TB) *cluster {
+	tb.Helper()
+	config := apiserver.Run(tb, false)
 	client, err := kube.Connect(config)
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(client.Close)
 	c := &cluster{Client: client, applier: apply.New(client, open{}, progress.Discard)}
 	config = rest.CopyConfig(config)
 	config.QPS, config.WarningHandler = -1, c
 	c.typed, err = kubernetes.NewForConfig(config)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return c
 }
 
-func (c *cluster) namespace(t testing.TB, names ...string) {
-	t.Helper()
+func (c *cluster) namespace(tb testing.TB, names ...string) {
+	tb.Helper()
 	for _, name := range names {
-		_, err := c.typed.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-		require.NoError(t, err)
+		_, err := c.typed.CoreV1().Namespaces().Create(tb.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		require.NoError(tb, err)
 	}
 }
 
-func (c *cluster) apply(t testing.TB, o policy.Options) {
-	t.Helper()
+func (c *cluster) apply(tb testing.TB, o policy.Options) {
+	tb.Helper()
 	objects, err := policy.Objects(o)
-	require.NoError(t, err)
-	_, err = c.applier.Apply(t.Context(), apply.Set{Name: "policy", Objects: objects})
-	require.NoError(t, err)
+	require.NoError(tb, err)
+	_, err = c.applier.Apply(tb.Context(), apply.Set{Name: "policy", Objects: objects})
+	require.NoError(tb, err)
 }
 
 // pod returns a pod of one container.
@@ -93,27 +93,27 @@ func pod(image string) *corev1.Pod {
 
 func image(n int) string { return "registry.example/app@" + digest(n) }
 
-func (c *cluster) create(t testing.TB, namespace string, p *corev1.Pod) (*corev1.Pod, error) {
-	t.Helper()
-	return c.typed.CoreV1().Pods(namespace).Create(t.Context(), p.DeepCopy(), metav1.CreateOptions{})
+func (c *cluster) create(tb testing.TB, namespace string, p *corev1.Pod) (*corev1.Pod, error) {
+	tb.Helper()
+	return c.typed.CoreV1().Pods(namespace).Create(tb.Context(), p.DeepCopy(), metav1.CreateOptions{})
 }
 
 // await tries until a policy that was just written is at work: the server
 // reads it a moment later, and there is nothing to watch.
-func (c *cluster) await(t testing.TB, done func() bool) {
-	t.Helper()
-	require.Eventually(t, done, 20*time.Second, 50*time.Millisecond)
+func (c *cluster) await(tb testing.TB, done func() bool) {
+	tb.Helper()
+	require.Eventually(tb, done, 20*time.Second, 50*time.Millisecond)
 }
 
 func denied(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), policy.Name)
 }
 
-func (c *cluster) lock(t testing.TB, o policy.Options) {
-	t.Helper()
-	c.apply(t, o)
-	c.await(t, func() bool {
-		_, err := c.create(t, o.Namespaces[0], pod("busybox:latest"))
+func (c *cluster) lock(tb testing.TB, o policy.Options) {
+	tb.Helper()
+	c.apply(tb, o)
+	c.await(tb, func() bool {
+		_, err := c.create(tb, o.Namespaces[0], pod("busybox:latest"))
 		return denied(err) || o.Warn && strings.Contains(c.warned(), "busybox")
 	})
 }
