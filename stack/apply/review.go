@@ -108,19 +108,23 @@ func (b *bound) compare(ctx context.Context, i *item, p *Proposed, now *unstruct
 	ask.dryRun = true
 	after, _, err := b.applier.send(ctx, i, ask)
 	conflicts := conflictsOf(err, now)
+	hash, failed := b.options.hash(now)
+	if failed != nil {
+		return false, failed
+	}
+	// That nothing would change is not enough: a field that the plan removes may
+	// have gone to another manager instead. Of a new object the server may have
+	// filled in other values than in the dry run.
+	planned := p.Change == Created || p.After == "" || p.After == hash
 	switch {
-	case err == nil && done(now, after), err != nil && p.Unchecked != "" && b.holds(i, now):
+	case planned && err == nil && done(now, after), planned && err != nil && p.Unchecked != "" && b.holds(i, now):
 		return true, i.settle(now)
 	case apierrors.IsConflict(err) && len(conflicts) == 0:
 		return false, nil
 	case err != nil && len(conflicts) == 0 && p.Unchecked == "":
 		return false, refused(i.object, err)
 	}
-	before, err := b.options.hash(now)
-	if err != nil {
-		return false, err
-	}
-	if p.Change != Configured || p.UID != now.GetUID() || before != p.Before {
+	if p.Change != Configured || p.UID != now.GetUID() || hash != p.Before {
 		return false, notAsPlanned(i.object, "%s has written to it since", lastManager(now))
 	}
 	if !sameConflicts(conflicts, p.Conflicts) {
