@@ -11,6 +11,7 @@ import (
 	"github.com/kfdev/kfdev/envs/difference/fieldpath"
 	"github.com/kfdev/kfdev/envs/difference/structure"
 	"github.com/kfdev/kfdev/stack/noise"
+	"github.com/kfdev/kfdev/stack/policy"
 )
 
 // comparison holds one live object against the release.
@@ -146,6 +147,12 @@ func (c *comparison) foreign(at spot, live value, n *node) {
 	if at.top == nil {
 		at.top = at.steps
 	}
+	if c.emergency(at) {
+		c.report(ForeignField, at, value{}, live, n)
+		f := &c.findings[len(c.findings)-1]
+		f.Why, f.stays = "an emergency entry lets an image in that the release does not have, until it is withdrawn", true
+		return
+	}
 	fields, isMap := live.v.(map[string]any)
 	if isMap && (len(fields) > 0 || n == nil) {
 		for _, key := range unionOf(fields, nil) {
@@ -162,6 +169,14 @@ func (c *comparison) foreign(at spot, live value, n *node) {
 		return
 	}
 	c.report(ForeignField, at, value{}, live, n)
+}
+
+// emergency reports whether a place is an entry that lets one image in past the
+// lock: it is drift for as long as it is there, and mending does not take it
+// away from whoever needs it.
+func (c *comparison) emergency(at spot) bool {
+	return c.want.object.GroupVersionKind().Group == policy.Resource().Group && c.want.object.Kind == "AllowedImages" &&
+		len(at.steps) == 3 && at.steps[0].Key == "spec" && at.steps[1].Key == "breakGlass"
 }
 
 // elements reports the elements of a list that is foreign as a whole; false

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/policy"
 )
 
 func demo(t *testing.T, controllers bool) *cluster {
@@ -20,7 +21,14 @@ func demo(t *testing.T, controllers bool) *cluster {
 	c := environment(t, controllers)
 	// As the Profile controller makes it of the profile.
 	c.create(t, "{apiVersion: v1, kind: Namespace, metadata: {name: team-a, annotations: {owner: ann@example.com}}}")
+	var digests []string
+	for digest := range allowed() {
+		digests = append(digests, digest.String())
+	}
+	locked, err := policy.Objects(policy.Options{Namespaces: []string{"demo", "team-a"}, Digests: digests, Warn: true})
+	require.NoError(t, err)
 	c.wanted = drift.Wanted{Release: "sha256:one", Profiles: "profiles", Images: allowed(), Sets: []apply.Set{
+		{Name: "policy", Objects: locked},
 		{Name: "demo", Namespace: "demo", Objects: load(t, "base.yaml")},
 		{Name: "profiles", Objects: load(t, "profiles.yaml")},
 	}}

@@ -64,6 +64,7 @@ type Finding struct {
 
 	steps           []fieldpath.Step
 	top             []fieldpath.Step // the highest place that is foreign as a whole
+	stays           bool             // mending leaves it
 	made            bool             // another program makes the object of one of the release
 	uid             types.UID
 	resourceVersion string

@@ -68,6 +68,10 @@ func PlanFix(r Report, named ...apply.Object) Plan {
 			}
 		default:
 		}
+		if f.stays {
+			p.Left = append(p.Left, f)
+			continue
+		}
 		// What is on its way out cannot be kept, and what another program makes
 		// is made by it again.
 		if f.Class == Deleted && (f.uid != "" || f.made) {
