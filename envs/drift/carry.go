@@ -216,16 +216,13 @@ func (s Step) covers(conflict string) bool {
 	return false
 }
 
-// create makes an object that is gone. Nothing is taken from anyone who made
-// one of that name meanwhile: fields of another are a conflict.
+// create makes an object that is gone, and never changes one that is there: the
+// server holds the version in an apply against that of an object, where there
+// is one, and none has the version 1 (see unlessThere in stack/apply).
 func (d *Detector) create(ctx context.Context, resource dynamic.ResourceInterface, w *want) error {
-	if _, err := resource.Get(ctx, w.object.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		if err == nil {
-			err = Step{Object: w.object}.conflict("another has made it meanwhile")
-		}
-		return err
-	}
-	data, err := json.Marshal(w.content().Object)
+	content := w.content()
+	content.SetResourceVersion("1")
+	data, err := json.Marshal(content.Object)
 	if err != nil {
 		return err
 	}

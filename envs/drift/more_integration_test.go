@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +132,15 @@ func TestIntegrationMendingIsExact(t *testing.T) {
 	require.ErrorContains(t, err, "fields that no finding is about are held by others too")
 	data, _, _ := unstructured.NestedString(read(t, c, "ConfigMap", "settings").Object, "data", "app.yaml")
 	require.Equal(t, "level: debug\n", data)
+
+	// What another made meanwhile is not written over.
+	c.at("ServiceAccount", "runner").delete(t)
+	plan = drift.PlanFix(drift.Report{Findings: slices.DeleteFunc(c.scan(t, false).Findings, func(f drift.Finding) bool { return f.Class != drift.Deleted })})
+	require.Len(t, plan.Steps, 1)
+	c.create(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: runner, namespace: demo, labels: {theirs: indeed}}}")
+	_, err = c.detector.Fix(t.Context(), c.wanted, plan)
+	require.Equal(t, fault.Drift, fault.KindOf(err))
+	require.Equal(t, map[string]string{"theirs": "indeed"}, read(t, c, "ServiceAccount", "runner").GetLabels())
 
 	report = c.scan(t, false)
 	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(report, apply.Object{APIVersion: "v1", Kind: "ConfigMap", Namespace: "demo", Name: "stray"}))
