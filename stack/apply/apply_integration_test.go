@@ -31,12 +31,12 @@ func (o *open) Served(_ context.Context, _ string, services []types.NamespacedNa
 	return nil
 }
 
-func object(t testing.TB, text string) *unstructured.Unstructured {
-	t.Helper()
+func object(tb testing.TB, text string) *unstructured.Unstructured {
+	tb.Helper()
 	data, err := yaml.YAMLToJSON([]byte(text))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	o := &unstructured.Unstructured{}
-	require.NoError(t, o.UnmarshalJSON(data))
+	require.NoError(tb, o.UnmarshalJSON(data))
 	return o
 }
 

@@ -38,11 +38,11 @@ spec:
 // thirty returns a set of thirty objects with a kind and things of it, in a
 // namespace of its own. Later generations differ in every third ConfigMap and
 // have one object instead of another.
-func thirty(t testing.TB, name string, generation int) apply.Set {
-	t.Helper()
+func thirty(tb testing.TB, name string, generation int) apply.Set {
+	tb.Helper()
 	set := apply.Set{Name: name, Namespace: name, Hash: fmt.Sprintf("generation %d", generation)}
 	add := func(format string, args ...any) {
-		set.Objects = append(set.Objects, object(t, fmt.Sprintf(format, args...)))
+		set.Objects = append(set.Objects, object(tb, fmt.Sprintf(format, args...)))
 	}
 	add("{apiVersion: v1, kind: Namespace, metadata: {name: %s}}", name)
 	add(crdText, name)
@@ -61,11 +61,11 @@ func thirty(t testing.TB, name string, generation int) apply.Set {
 		add(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: web-%[1]d}, spec: {replicas: 0, selector: {matchLabels: {app: web-%[1]d}}, template: {metadata: {labels: {app: web-%[1]d}},
 			spec: {containers: [{name: main, image: 'web:%[2]d', env: [{name: A, value: a}, {name: B, value: b}], ports: [{containerPort: 80}]}]}}}}`, n, generation)
 	}
-	require.Len(t, set.Objects, 30)
+	require.Len(tb, set.Objects, 30)
 	return set
 }
 
-func propose(t testing.TB, a *apply.Applier, set apply.Set) apply.Proposal {
+func propose(t *testing.T, a *apply.Applier, set apply.Set) apply.Proposal {
 	t.Helper()
 	p, err := a.Propose(t.Context(), set, apply.ProposeOptions{})
 	require.NoError(t, err)
@@ -81,7 +81,7 @@ func planned(p apply.Proposal) map[string]apply.Change {
 	return m
 }
 
-func line(t testing.TB, p apply.Proposal, name string) apply.Proposed {
+func line(t *testing.T, p apply.Proposal, name string) apply.Proposed {
 	t.Helper()
 	for _, o := range p.Objects {
 		if o.Object.String() == name {
@@ -93,7 +93,7 @@ func line(t testing.TB, p apply.Proposal, name string) apply.Proposed {
 }
 
 // through is a proposal as it comes out of a file.
-func through(t testing.TB, p apply.Proposal) apply.Proposal {
+func through(t *testing.T, p apply.Proposal) apply.Proposal {
 	t.Helper()
 	data, err := json.Marshal(p)
 	require.NoError(t, err)

@@ -21,6 +21,10 @@ func (r *rights) escalation(ctx context.Context, p Proposed, content *unstructur
 		if p.Change == Configured && !touches(p, "rules", "aggregationRule") {
 			return nil, nil // the server asks only about rules that change
 		}
+		if aggregated(content) { // whatever rules it says it has, others are put there
+			content = content.DeepCopy()
+			delete(content.Object, "rules")
+		}
 		verb := Missing{Verb: "escalate", Group: rbacGroup, Resource: resourceOf(p.Object.Kind), Namespace: p.Object.Namespace, Name: p.Object.Name}
 		return needRules(verb, p.Object, content)
 	case schema.GroupKind{Group: rbacGroup, Kind: "ClusterRoleBinding"}, schema.GroupKind{Group: rbacGroup, Kind: "RoleBinding"}:
@@ -108,6 +112,11 @@ func needRules(verb Missing, o Object, role *unstructured.Unstructured) ([]need,
 		return nil, nil // it gives nothing
 	}
 	return []need{n}, nil
+}
+
+// aggregated reports whether a controller of Kubernetes writes o's rules.
+func aggregated(o *unstructured.Unstructured) bool {
+	return o.GetKind() == "ClusterRole" && o.GroupVersionKind().Group == rbacGroup && o.Object["aggregationRule"] != nil
 }
 
 // held returns the single rights that rules give.

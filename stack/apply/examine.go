@@ -143,9 +143,6 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 		}
 		content.SetLabels(labels)
 		unstructured.RemoveNestedField(content.Object, "status")
-		if aggregated(content) {
-			unstructured.RemoveNestedField(content.Object, "rules")
-		}
 		data, err := json.Marshal(content.Object)
 		if err != nil {
 			return err
@@ -156,12 +153,6 @@ func (a *Applier) prepare(ctx context.Context, set Set, w *work) error {
 		w.items = append(w.items, i)
 	}
 	return nil
-}
-
-// aggregated reports whether a controller of Kubernetes writes o's rules: it
-// takes them by force, whatever is applied.
-func aggregated(o *unstructured.Unstructured) bool {
-	return o.GetKind() == "ClusterRole" && o.GroupVersionKind().Group == rbacGroup && o.Object["aggregationRule"] != nil
 }
 
 // scope gives a namespace to an object that needs one, and takes it from one

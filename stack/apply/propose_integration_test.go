@@ -181,7 +181,7 @@ webhooks:
 		held, err := configMaps.Get(t.Context(), "dying", metav1.GetOptions{})
 		require.NoError(t, err)
 		held.SetFinalizers([]string{"example.com/hold"})
-		held, err = configMaps.Update(t.Context(), held, metav1.UpdateOptions{FieldManager: "holder"})
+		_, err = configMaps.Update(t.Context(), held, metav1.UpdateOptions{FieldManager: "holder"})
 		require.NoError(t, err)
 		require.NoError(t, configMaps.Delete(t.Context(), "dying", metav1.DeleteOptions{}))
 		p := propose(t, a, set)

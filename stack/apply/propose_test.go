@@ -17,12 +17,12 @@ import (
 )
 
 // tree reads a value as objects hold it.
-func tree(t testing.TB, text string) map[string]any {
-	t.Helper()
+func tree(tb testing.TB, text string) map[string]any {
+	tb.Helper()
 	data, err := yaml.YAMLToJSON([]byte("{apiVersion: v1, kind: ConfigMap, object: " + text + "}"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	o := &unstructured.Unstructured{}
-	require.NoError(t, o.UnmarshalJSON(data))
+	require.NoError(tb, o.UnmarshalJSON(data))
 	return o.Object["object"].(map[string]any)
 }
 
@@ -178,7 +178,7 @@ func TestDecideForcesAllOrNone(t *testing.T) {
 	require.Equal(t, fault.Gate, fault.KindOf(Proposal{Objects: []Proposed{{Blocked: "x"}}}.Problems()))
 }
 
-func TestAggregatedRulesAreTheControllers(t *testing.T) {
+func TestAggregated(t *testing.T) {
 	t.Parallel()
 	role := of("rbac.authorization.k8s.io/v1", "ClusterRole", "x")
 	require.False(t, aggregated(role))

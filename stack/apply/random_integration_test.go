@@ -91,7 +91,7 @@ func TestIntegrationRandom(t *testing.T) {
 		_, err := a.Carry(t.Context(), set, p, apply.CarryOptions{})
 		if err != nil {
 			refused++
-			require.True(t, touched != "", "round %d: %v", round, err)
+			require.NotEmpty(t, touched, "round %d: %v", round, err)
 			require.ErrorContains(t, err, "ConfigMap/default/"+touched)
 			require.Equal(t, fault.Gate, fault.KindOf(err), "%v", err)
 			_, err = a.Carry(t.Context(), set, forced(t, a, set), apply.CarryOptions{})

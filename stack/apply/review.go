@@ -112,12 +112,8 @@ func (b *bound) compare(ctx context.Context, i *item, p *Proposed, now *unstruct
 	if failed != nil {
 		return false, failed
 	}
-	// That nothing would change is not enough: a field that the plan removes may
-	// have gone to another manager instead. Of a new object the server may have
-	// filled in other values than in the dry run.
-	planned := p.Change == Created || p.After == "" || p.After == hash
 	switch {
-	case planned && err == nil && done(now, after), planned && err != nil && p.Unchecked != "" && b.holds(i, now):
+	case b.reached(i, p, now, after, hash, err):
 		return true, i.settle(now)
 	case apierrors.IsConflict(err) && len(conflicts) == 0:
 		return false, nil
@@ -133,6 +129,20 @@ func (b *bound) compare(ctx context.Context, i *item, p *Proposed, now *unstruct
 	only.force = len(conflicts) > 0
 	i.terms, i.change = only, Configured
 	return true, nil
+}
+
+// reached reports whether an object is as it was planned to be already. That
+// nothing would change is not enough: a field that the plan removes may have gone
+// to another manager instead. Of a new object the server may have filled in other
+// values than in the dry run, so there it is.
+func (b *bound) reached(i *item, p *Proposed, now, after *unstructured.Unstructured, hash string, err error) bool {
+	if p.Change != Created && p.After != "" && p.After != hash {
+		return false
+	}
+	if err != nil {
+		return p.Unchecked != "" && b.holds(i, now)
+	}
+	return done(now, after)
 }
 
 // holds reports whether an object has all that is wanted, and as kfdev's: what
