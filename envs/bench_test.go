@@ -114,8 +114,18 @@ func (b *bench) project(t *testing.T, text string) {
 // engine starts a new program in the bench's world.
 func (b *bench) engine(t *testing.T) *Engine {
 	t.Helper()
-	e, err := alone(Options{Dir: b.dir, Dirs: b.dirs, Getenv: func(string) string { return "" }, Command: "kfdev test", Sink: b.events})
+	e, err := b.newEngine(t)
 	require.NoError(t, err)
+	return e
+}
+
+// newEngine is engine for a project that may be refused.
+func (b *bench) newEngine(t *testing.T) (*Engine, error) {
+	t.Helper()
+	e, err := alone(Options{Dir: b.dir, Dirs: b.dirs, Getenv: func(string) string { return "" }, Command: "kfdev test", Sink: b.events})
+	if err != nil {
+		return nil, err
+	}
 	e.catalog, e.recipes, e.remote, e.world = b.catalog, b.recipes, b.remote, b.world()
 	e.store, err = store.Open(filepath.Join(b.dirs.Cache, "store"))
 	require.NoError(t, err)
@@ -128,7 +138,7 @@ func (b *bench) engine(t *testing.T) *Engine {
 		},
 	})
 	t.Cleanup(func() { require.NoError(t, e.Close()) })
-	return e
+	return e, nil
 }
 
 func (b *bench) lock(t *testing.T, o LockOptions) (LockResult, error) {
@@ -192,6 +202,7 @@ func deployment(name, image string) string {
 kind: Deployment
 metadata: {name: %[1]s, namespace: %[1]s}
 spec:
+  replicas: 1
   selector: {matchLabels: {app: %[1]s}}
   template:
     metadata: {labels: {app: %[1]s}}

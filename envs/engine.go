@@ -100,7 +100,8 @@ type settled struct {
 	file   *project.File
 	lock   lock.Lock
 	digest v1.Hash
-	parts  []part // with every image by digest
+	base   []part // with every image by digest, the same for all environments
+	parts  []part // as dev gets them
 }
 
 // settled reads the lock and renders the stack with it. A lock that is not
@@ -131,7 +132,13 @@ func (e *Engine) settle(l lock.Lock, digest v1.Hash) (settled, error) {
 			return s, err
 		}
 	}
-	return s, nil
+	s.base = s.parts
+	if len(e.file.Differences) == 0 {
+		return s, nil
+	}
+	dev, err := e.renderFor(s, project.DevName)
+	s.parts = dev.parts
+	return s, err
 }
 
 // proxyCA reads the certificates of a proxy that looks into TLS, which nodes

@@ -94,11 +94,13 @@ func (r EnvironmentRegistry) Named() bool { return r.Push != "" }
 // comes after; the rest by name.
 func (e Environments) Order() []string {
 	order := []string{DevName}
+	under := map[string]bool{DevName: true} // a file that is being read may have a ring
 	var put func(name string)
 	put = func(name string) {
-		if slices.Contains(order, name) {
+		if _, ok := e.Others[name]; !ok || under[name] {
 			return
 		}
+		under[name] = true
 		for _, before := range slices.Sorted(slices.Values(e.Others[name].After)) {
 			put(before)
 		}

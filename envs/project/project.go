@@ -3,6 +3,8 @@
 // into a new one. kfdev.lock beside it is package lock's.
 package project
 
+import "github.com/kfdev/kfdev/envs/difference"
+
 // FileName is the project file, in the project's folder.
 const FileName = "kfdev.yaml"
 
@@ -35,6 +37,8 @@ type Project struct {
 	Sync []Sync `yaml:"sync,omitempty"`
 	// The places that the stack runs in.
 	Environments Environments `yaml:"environments,omitempty"`
+	// What environments may do differently. Whatever is not listed here is the same everywhere.
+	Differences []difference.Entry `yaml:"differences,omitempty"`
 }
 
 // Metadata names the project.

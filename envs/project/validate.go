@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/internal/strictyaml"
 )
 
@@ -28,6 +29,7 @@ func (f *File) validate(known strictyaml.Problems) strictyaml.Problems {
 	v.syncs(f.Sync)
 	v.cluster(f.Environments.Dev.Cluster.Kind)
 	v.environments(f.Metadata.Name, f.Environments)
+	v.differences(f.Differences, f.Environments.Order())
 	return v.problems
 }
 
@@ -43,6 +45,18 @@ func CheckName(name string) error {
 		return fmt.Errorf("%q cannot be a name: lower-case letters, digits and hyphens, from a letter to a letter or digit", name)
 	}
 	return nil
+}
+
+// differences takes over what the entries say is wrong with themselves.
+func (v *validator) differences(all []difference.Entry, environments []string) {
+	for _, p := range difference.Check(all, environments) {
+		path := append([]any{"differences"}, p.At...)
+		if p.Key {
+			v.key(path, "%s", p.Text)
+		} else {
+			v.at(path, "%s", p.Text)
+		}
+	}
 }
 
 type validator struct {

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Rule says where an image reference hides in one object: at exactly one of
@@ -79,6 +81,9 @@ func (r Rule) String() string {
 }
 
 // matches reports whether the rule is about an object of this kind and name.
+// Of reports whether the rule is about the object.
+func (r Rule) Of(o *unstructured.Unstructured) bool { return r.matches(o.GetKind(), o.GetName()) }
+
 func (r Rule) matches(kind, name string) bool {
 	k, n, _ := strings.Cut(r.Object, "/")
 	return k == kind && (n == "*" || n == name)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/kfdev/kfdev/envs/difference"
+	"github.com/kfdev/kfdev/envs/difference/fieldpath"
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/schema"
 )
@@ -37,8 +39,10 @@ func run() error {
 // generate returns the schema. The sources are looked for below the working folder.
 func generate() ([]byte, error) {
 	r := jsonschema.Reflector{FieldNameTag: "yaml", Mapper: mapper}
-	if err := r.AddGoComments("github.com/kfdev/kfdev", "./envs/project", jsonschema.WithFullComment()); err != nil {
-		return nil, fmt.Errorf("reading the comments: %w", err)
+	for _, dir := range []string{"./envs/project", "./envs/difference"} {
+		if err := r.AddGoComments("github.com/kfdev/kfdev", dir, jsonschema.WithFullComment()); err != nil {
+			return nil, fmt.Errorf("reading the comments: %w", err)
+		}
 	}
 	s := r.Reflect(&project.Project{})
 	s.ID = "https://kfdev.dev/schemas/project.v1alpha1.json"
@@ -72,6 +76,12 @@ func mapper(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[project.Command]():
 		words := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}, MinItems: at(1)}
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{text, words}}
+	case reflect.TypeFor[fieldpath.Path]():
+		return text
+	case reflect.TypeFor[difference.Date]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+	case reflect.TypeFor[difference.Bound]():
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "number"}, text}}
 	case reflect.TypeFor[project.MaxDelete]():
 		count := &jsonschema.Schema{Type: "integer", Minimum: "1"}
 		words := &jsonschema.Schema{Type: "string", Pattern: "^([1-9][0-9]*|([1-9][0-9]?|100)%|off)$"}
@@ -99,10 +109,17 @@ func allowNull(def *jsonschema.Schema) {
 		if items := pair.Value.AdditionalProperties; items != nil && len(items.OneOf) == 0 {
 			pair.Value.AdditionalProperties = orNull(items)
 		}
-		if !required[pair.Key] {
+		if !required[pair.Key] && !anything(pair.Value) {
 			pair.Value = orNull(pair.Value)
 		}
 	}
+}
+
+// anything reports whether a schema takes any value, null too.
+func anything(s *jsonschema.Schema) bool {
+	bare := *s
+	bare.Description = ""
+	return reflect.DeepEqual(bare, jsonschema.Schema{})
 }
 
 func orNull(s *jsonschema.Schema) *jsonschema.Schema {
