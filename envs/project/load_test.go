@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,8 @@ func plain(v any) any {
 		}
 	case int:
 		return float64(v)
+	case time.Time:
+		return v.Format(time.DateOnly) // a text to whoever reads YAML 1.2
 	}
 	return v
 }
