@@ -25,7 +25,7 @@ func TestTheExamplesOfTheDocumentation(t *testing.T) {
 		require.NotEmpty(t, f.Differences)
 		require.NoError(t, bySchema(t, file))
 	}
-	paths := regexp.MustCompile("(?m)^\\| [^|]+ \\| `([a-z.]+/[^`]+)` \\|$").FindAllSubmatch(text, -1)
+	paths := regexp.MustCompile("(?m)^\\| [^|]+ \\| `([a-z0-9.]+/[^`]+)` \\|$").FindAllSubmatch(text, -1)
 	require.Len(t, paths, 9)
 	for _, path := range paths {
 		_, err := fieldpath.Parse(string(path[1]))
