@@ -28,9 +28,9 @@ func demo(t *testing.T, controllers bool) *cluster {
 	locked, err := policy.Objects(policy.Options{Namespaces: []string{"demo", "team-a"}, Digests: digests, Warn: true})
 	require.NoError(t, err)
 	c.wanted = drift.Wanted{Release: "sha256:one", Profiles: "profiles", Images: allowed(), Sets: []apply.Set{
-		{Name: "policy", Objects: locked},
 		{Name: "demo", Namespace: "demo", Objects: load(t, "base.yaml")},
 		{Name: "profiles", Objects: load(t, "profiles.yaml")},
+		{Name: "policy", Objects: locked},
 	}}
 	c.apply(t)
 	profile, err := c.resource(t, "kubeflow.org/v1", "Profile", "").Get(t.Context(), "team-a", metav1.GetOptions{})

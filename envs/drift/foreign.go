@@ -3,6 +3,7 @@ package drift
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -63,13 +64,13 @@ func (s *scan) spaces() (ours, teams map[string]bool) {
 	for name := range teams {
 		delete(ours, name)
 	}
-	// What everybody shares is nobody's: kube-system and default hold what the
-	// cluster came with.
-	delete(ours, metav1.NamespaceSystem)
-	delete(ours, metav1.NamespacePublic)
-	delete(ours, metav1.NamespaceDefault)
+	maps.DeleteFunc(ours, func(name string, _ bool) bool { return clusters(name) })
 	return ours, teams
 }
+
+// clusters reports whether a namespace holds what the cluster itself came with:
+// nobody's release has all of it.
+func clusters(namespace string) bool { return strings.HasPrefix(namespace, "kube-") }
 
 // rules reports whether objects of a kind say who may do what, or how much.
 func rules(k groupKind) bool {
@@ -132,7 +133,7 @@ func (s *scan) images(ctx context.Context) error {
 	pods := kube.Mapping{Kind: corev1.SchemeGroupVersion.WithKind("Pod"), Resource: corev1.SchemeGroupVersion.WithResource("pods"), Namespaced: true}
 	var all []corev1.Pod
 	for _, space := range s.namespaces() {
-		if space == metav1.NamespaceSystem {
+		if clusters(space) {
 			continue
 		}
 		list, err := s.objects(ctx, pods, space)

@@ -55,6 +55,7 @@ func quiets() []quiet {
 		{"an autoscaler scales its target", by(kcm, "Deployment", "scaled", "{spec: {replicas: 4}}", "scale")},
 		{"kubectl scale of what an autoscaler scales", by("kubectl", "Deployment", "scaled", "{spec: {replicas: 3}}")},
 		{"a CA bundle that an injector puts into a webhook", func(t *testing.T, c *cluster) {
+			t.Helper()
 			c.at("ValidatingWebhookConfiguration", "demo").patch(t, types.StrategicMergePatchType, "cainjector", "{webhooks: [{name: check.demo.example, clientConfig: {caBundle: "+bundle+"}}]}")
 		}},
 		{"the status of a workload", by(kcm, "Deployment", "web", "{status: {replicas: 2, observedGeneration: 1}}", "status")},
@@ -67,12 +68,14 @@ func quiets() []quiet {
 		{"a Deployment's revision", by(kcm, "Deployment", "web", `{metadata: {annotations: {"deployment.kubernetes.io/revision": "7"}}}`)},
 		{"a DaemonSet's old count of templates", by(kcm, "DaemonSet", "agent", `{metadata: {annotations: {"deprecated.daemonset.template.generation": "1"}}}`)},
 		{"another applies the same value beside kfdev", func(t *testing.T, c *cluster) {
+			t.Helper()
 			c.at("ConfigMap", "settings").as(t, "gitops", "{data: {mode: prod}}")
 		}},
 		{"the same value is written again", edit("ConfigMap", "settings", "{data: {mode: prod}}")},
 		{"a claim is bound", by(kcm, "PersistentVolumeClaim", "models", `{metadata: {annotations: {"pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/storage-provisioner": demo.example/disk}}, spec: {volumeName: pv-1}}`)},
 		{"token and pull secrets of a service account", by("openshift-controller-manager", "ServiceAccount", "runner", "{secrets: [{name: runner-token}], imagePullSecrets: [{name: runner-pull}]}")},
 		{"rules that an aggregated ClusterRole gets", func(t *testing.T, c *cluster) {
+			t.Helper()
 			c.at("ClusterRole", "demo-all").as(t, "clusterrole-aggregation-controller", `{rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]}`)
 		}},
 		{"the finalizer of a load balancer", by(kcm, "Service", "web", `{metadata: {finalizers: ["service.kubernetes.io/load-balancer-cleanup"]}}`)},
