@@ -6,7 +6,7 @@
 #
 #   bench.sh         all of them (make bench)
 #   bench.sh sync    sync alone; KFDEV_BENCH_TOOLS=kfdev leaves the peers out
-#   bench.sh drift, bench.sh admission   on a kube-apiserver alone
+#   bench.sh drift, bench.sh admission, bench.sh apply   on a kube-apiserver alone
 #   bench.sh soak    ten edits a second for an hour, or KFDEV_SOAK (make soak)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -56,7 +56,11 @@ admission_test() { # what the policy of images adds to the creation of a pod
   "$go" test -tags integration -run '^$' -bench IntegrationAdmission -benchtime 600x ./stack/policy
 }
 
-case ${1:-all} in drift | admission) ;; *) bring_up ;; esac
+apply_test() { # five hundred objects, beside kubectl apply --server-side and Flux's library
+  "$go" test -tags integration -run '^$' -bench 'Integration(Cold|Nothing)' -benchtime 5x -timeout 30m ./stack/apply
+}
+
+case ${1:-all} in drift | admission | apply) ;; *) bring_up ;; esac
 case ${1:-all} in
   all)
     commands
@@ -64,6 +68,7 @@ case ${1:-all} in
     "$go" test -run '^$' -bench . -benchmem ./...
     drift_test
     admission_test
+    apply_test
     cat "$work/sync.md"
     ;;
   sync)
@@ -72,6 +77,7 @@ case ${1:-all} in
     ;;
   drift) drift_test ;;
   admission) admission_test ;;
+  apply) apply_test ;;
   soak) sync_test TestSoak 0 ;;
-  *) echo "bench.sh [all|sync|drift|admission|soak]" >&2 && exit 2 ;;
+  *) echo "bench.sh [all|sync|drift|admission|apply|soak]" >&2 && exit 2 ;;
 esac
