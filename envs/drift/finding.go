@@ -147,5 +147,5 @@ func (c *collector) sorted() []Finding {
 		return cmp.Or(cmp.Compare(a.Object.String(), b.Object.String()), cmp.Compare(a.Object.APIVersion, b.Object.APIVersion),
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Why, b.Why))
 	})
-	return c.findings
+	return append([]Finding{}, c.findings...) // an empty list in JSON, and no null
 }
