@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
@@ -94,8 +95,9 @@ func Connect(config *rest.Config) (*Client, error) {
 	return c, nil
 }
 
-// Close drops the client's idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close drops the client's idle connections. (http.Client's own method stops at
+// the first of client-go's wrappers.)
+func (c *Client) Close() { utilnet.CloseIdleConnectionsFor(c.http.Transport) }
 
 // url returns the address of a path of the API server.
 func (c *Client) url(path string) string {

@@ -71,6 +71,9 @@ func (a *around) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
+// WrappedRoundTripper leads to the connections that Close of a client drops.
+func (a *around) WrappedRoundTripper() http.RoundTripper { return a.next }
+
 // signal returns when the process goes on. A thread runs for a moment after it
 // has sent a signal to its own process, so it waits for what comes after it.
 func (a *around) signal() {
@@ -95,6 +98,7 @@ func TestCarrier(t *testing.T) {
 	config.Wrap(transport.WrapperFunc(func(next http.RoundTripper) http.RoundTripper { return &around{errand: e, next: next} }))
 	client, err := kube.Connect(config)
 	require.NoError(t, err)
+	t.Cleanup(client.Close)
 	_, err = apply.New(client, &open{}, progress.Discard).Carry(t.Context(), thirty(t, e.Set, e.Generation), e.Proposal, apply.CarryOptions{})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "carried, kind %d: %v\n", fault.KindOf(err), err)
@@ -286,7 +290,7 @@ func TestIntegrationStopped(t *testing.T) {
 
 	carry(thirty(t, "sleep", 2))
 	require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
-	require.NoError(t, cmd.Wait())
+	require.NoError(t, cmd.Wait(), "%s", out)
 	require.Contains(t, out.String(), fmt.Sprintf("carried, kind %d", fault.Gate))
 	require.NotContains(t, out.String(), "carried without an error")
 

@@ -36,6 +36,9 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
+// WrappedRoundTripper leads to the connections that Close of a client drops.
+func (c *counting) WrappedRoundTripper() http.RoundTripper { return c.next }
+
 func TestIntegrationPropose(t *testing.T) {
 	t.Parallel()
 	config := apiserver.Run(t, false)
