@@ -58,7 +58,7 @@ type Dimension struct {
 	Value
 	// Items are all there are: one that is not among them does not exist. Nil
 	// where the dimension is one value, or unknown as a whole.
-	Items map[string]Value `json:"items,omitempty"`
+	Items map[string]Value `json:"items,omitzero"`
 }
 
 // known reports whether the dimension as a whole was read.

@@ -280,3 +280,13 @@ func FuzzUnmarshal(f *testing.F) {
 		fingerprint.Compare(got, sample(), fingerprint.DefaultRules())
 	})
 }
+
+func TestNoItemsAreKnown(t *testing.T) {
+	t.Parallel()
+	f := with(fingerprint.GatewayClasses, fingerprint.Dimension{Items: map[string]fingerprint.Value{}})
+	data, err := f.Marshal()
+	require.NoError(t, err)
+	back, err := fingerprint.Unmarshal(data)
+	require.NoError(t, err)
+	require.Empty(t, fingerprint.Compare(f, back, fingerprint.Rules{fingerprint.GatewayClasses: {Compare: fingerprint.Exact}}))
+}

@@ -39,6 +39,7 @@ type Options struct {
 	// Controllers starts kube-controller-manager too: deployments make pods
 	// (which nothing runs), namespaces empty themselves, owners' objects go.
 	Controllers bool
+	Args        []string // of kube-apiserver, beside its own: feature gates, an emulated version
 }
 
 // Server is a running API server.
@@ -91,7 +92,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.await(ctx, etcd+"/health", http.DefaultClient); err != nil {
 		return err
 	}
-	if err := s.run("kube-apiserver", o.Programs.Kubernetes, s.apiServer(etcd, ports[2], o.Controllers)...); err != nil {
+	if err := s.run("kube-apiserver", o.Programs.Kubernetes, append(s.apiServer(etcd, ports[2], o.Controllers), o.Args...)...); err != nil {
 		return err
 	}
 	if err := s.connect(ctx, ports[2], token); err != nil {

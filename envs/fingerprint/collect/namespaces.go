@@ -1,0 +1,101 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kfdev/kfdev/envs/fingerprint"
+)
+
+// contract is something that decides in a namespace, an item of its own:
+// NAMESPACE.quota, NAMESPACE.roles.
+type contract struct {
+	name, group, resource string
+	of                    func(*unstructured.Unstructured) any
+}
+
+func contracts() []contract {
+	spec := func(o *unstructured.Unstructured) any { return o.Object["spec"] }
+	return []contract{
+		{"quota", "", "resourcequotas", spec},
+		{"limits", "", "limitranges", spec},
+		{"network-policies", "networking.k8s.io", "networkpolicies", spec},
+		{"pod-defaults", "kubeflow.org", "poddefaults", func(o *unstructured.Unstructured) any { return digestOf(o.Object["spec"]) }},
+		{"roles", "rbac.authorization.k8s.io", "roles", func(o *unstructured.Unstructured) any { return digestOf(o.Object["rules"]) }},
+		{"role-bindings", "rbac.authorization.k8s.io", "rolebindings", binding},
+	}
+}
+
+// binding is whom a role is bound to. People are declared for each environment,
+// as owners and contributors of profiles: only how many there are counts.
+func binding(o *unstructured.Unstructured) any {
+	role, _, _ := unstructured.NestedMap(o.Object, "roleRef")
+	people := int64(0)
+	var accounts []string
+	subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
+	for _, each := range subjects {
+		subject, _ := each.(map[string]any)
+		if subject["kind"] == "ServiceAccount" {
+			accounts = append(accounts, fmt.Sprintf("%v/%v", subject["namespace"], subject["name"]))
+		} else {
+			people++
+		}
+	}
+	return map[string]any{"role": fmt.Sprintf("%v/%v", role["kind"], role["name"]), "people": people, "accounts": fingerprint.Set(accounts...).Is}
+}
+
+// namespaces reads what decides in the stack's and the profiles' namespaces. A
+// namespace that is not there has no items.
+func namespaces(ctx context.Context, r *reader) dimensions {
+	found := map[string]fingerprint.Value{}
+	there := map[string]bool{}
+	for _, namespace := range r.options.Namespaces {
+		v, ok := r.podSecurity(ctx, namespace)
+		if there[namespace] = ok; ok {
+			found[named(namespace, "pod-security")] = v
+		}
+	}
+	for _, c := range contracts() {
+		all, whys := r.inEach(ctx, c.group, c.resource)
+		for _, namespace := range r.options.Namespaces {
+			item := named(namespace, c.name)
+			switch why := whys[namespace]; {
+			case !there[namespace]:
+			case why != "":
+				found[item] = fingerprint.Value{Unknown: why}
+			default:
+				v := map[string]any{}
+				for i := range all[namespace] {
+					v[all[namespace][i].GetName()] = c.of(&all[namespace][i])
+				}
+				found[item] = value(v)
+			}
+		}
+	}
+	return dimensions{fingerprint.Namespaces: items(found)}
+}
+
+// podSecurity reads the labels that say what pods may do; ok is false where the
+// namespace is known not to be there.
+func (r *reader) podSecurity(ctx context.Context, namespace string) (v fingerprint.Value, ok bool) {
+	o, err := r.client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return fingerprint.Value{}, false
+	}
+	if err != nil {
+		return fingerprint.Value{Unknown: reason(err, "get the namespace "+namespace)}, true
+	}
+	labels := map[string]any{}
+	for k, v := range o.GetLabels() {
+		if name, is := strings.CutPrefix(k, "pod-security.kubernetes.io/"); is {
+			labels[name] = v
+		}
+	}
+	return value(labels), true
+}
