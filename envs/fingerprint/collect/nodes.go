@@ -28,11 +28,11 @@ func nodes(ctx context.Context, r *reader) dimensions {
 	set := func(of func(corev1.NodeSystemInfo) string) fingerprint.Dimension {
 		var texts []string
 		for _, n := range all {
-			if text := of(n.Status.NodeInfo); text != "" {
-				texts = append(texts, text)
-			} else {
+			text := of(n.Status.NodeInfo)
+			if text == "" {
 				return unknown("the node " + n.Name + " does not say it")
 			}
+			texts = append(texts, text)
 		}
 		return is(fingerprint.Set(texts...))
 	}
