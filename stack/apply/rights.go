@@ -136,6 +136,9 @@ func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
 			verbs = append(verbs, "watch", "delete")
 		case Unchanged, Skipped:
 		}
+		if o.Reason == beingDeleted || o.Change != Unchanged && o.Object.Kind == "CustomResourceDefinition" {
+			verbs = append(verbs, "watch") // until it is gone, or served
+		}
 		for _, verb := range verbs {
 			namespace := o.Object.Namespace
 			if verb == "list" {

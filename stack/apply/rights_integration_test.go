@@ -84,7 +84,7 @@ func TestIntegrationRights(t *testing.T) {
 
 	t.Run("a promoter without a verb", func(t *testing.T) {
 		for verb, want := range map[string]string{
-			"create": "create configmaps in rights", "patch": "patch deployments.apps in rights", "get": "get services in rights", "list": "list roles.rbac.authorization.k8s.io",
+			"create": "create configmaps in rights", "patch": "patch deployments.apps in rights", "get": "get services in rights", "list": "list roles.rbac.authorization.k8s.io", "watch": "watch customresourcedefinitions.apiextensions.k8s.io",
 			"escalate": "impersonate users (for ClusterRole/impersonator)", "bind": "impersonate users (for ClusterRoleBinding/impersonator)",
 		} {
 			p := propose(t, promoter, set)
