@@ -125,8 +125,8 @@ func TestARenderIsPure(t *testing.T) {
 func TestEntriesThatAreWrongAreNamedWithTheirPlace(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ old, new, says string }{
-		"a path that leads nowhere": {"extra:extra/spec/replicas", "extra:other/spec/replicas", "kfdev.yaml:10:5: "},
-		"a value that is not allowed": {"prod: 5}", "prod: 6}", "kfdev.yaml:13:"},
+		"a path that leads nowhere":        {"extra:extra/spec/replicas", "extra:other/spec/replicas", "kfdev.yaml:10:5: "},
+		"a value that is not allowed":      {"prod: 5}", "prod: 6}", "kfdev.yaml:13:"},
 		"an environment that there is not": {"prod: 5}", "pro: 5}", "kfdev.yaml:13:"},
 		"two entries for one field": {"    owner: ana\n", `    owner: ana
   - id: again

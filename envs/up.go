@@ -104,6 +104,9 @@ func (e *Engine) Up(ctx context.Context, o UpOptions) (result UpResult, err erro
 	} else {
 		result.Steps = plan.Skipped(items)
 	}
+	if err == nil {
+		err = e.recordDev(ctx, s)
+	}
 	result.Project, result.Context = s.file.Metadata.Name, cluster.ContextName(s.file.Metadata.Name)
 	result.Lock, result.Registry = s.digest.String(), run.registryAddr()
 	result.Changed = slices.ContainsFunc(result.Steps, func(o plan.Outcome) bool { return o.State == progress.Done })

@@ -84,6 +84,9 @@ func (e *Engine) Verify(ctx context.Context, names []string) (v Verification, er
 			Op: "comparing what runs with the lock", Subject: s.digest.String(), Kind: fault.Drift, Err: errors.Join(foreign...),
 		}}, errs...)
 	}
+	if len(names) == 0 && len(errs) == 0 {
+		return v, e.recordVerified(ctx, s, v.Tests)
+	}
 	return v, errors.Join(errs...)
 }
 

@@ -31,6 +31,9 @@ type world struct {
 	Target     func(addr netip.AddrPort) images.Target
 	Connect    func(kubeconfig []byte) (live, error)
 	Kubeconfig contexts
+	// Site reaches the cluster of an environment; nil means by its context in the
+	// user's kubeconfig, and dev by what its provider says.
+	Site func(ctx context.Context, environment string) (*kube.Client, error)
 	// Disk is what is free where a folder lies.
 	Disk func(dir string) space
 }

@@ -41,6 +41,8 @@ type Environment struct {
 type ContextCluster struct {
 	// The kubeconfig context that reaches it.
 	Context string `yaml:"context" jsonschema:"minLength=1"`
+	// The cluster's identity (the uid of its namespace kube-system). kfdev promote writes it, the first time; another cluster under the same context is then refused.
+	ID string `yaml:"id,omitempty" jsonschema:"minLength=1"`
 }
 
 // EnvironmentRegistry says where the images of an environment are kept.

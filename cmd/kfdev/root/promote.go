@@ -1,0 +1,240 @@
+package root
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kfdev/kfdev/envs"
+	"github.com/kfdev/kfdev/envs/release"
+	"github.com/kfdev/kfdev/internal/atomicfile"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/stack/apply"
+)
+
+func newPlan(a *app) *cobra.Command {
+	var o envs.PlanOptions
+	var out string
+	cmd := &cobra.Command{
+		Use:   "plan ENV",
+		Short: "Say what promoting to an environment would do, object by object",
+		Long: `Holds the release that the project is now (or an earlier one, with --release)
+against an environment's cluster and registry, and writes nothing: objects that
+would be created, configured (with each field), deleted or left alone, who holds
+fields that conflict, what cannot be changed in place, what the server could not
+be asked, and the images that its registry lacks. Exit code 0 where nothing is to
+be done, 6 where something is.
+
+With --out the plan is written to a file; kfdev promote --plan carries out exactly
+that, or says what is no longer as it was.`,
+		Example: "  kfdev plan staging\n  kfdev plan prod --out prod.plan",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withEngine(cmd, func(e *envs.Engine) error {
+				p, err := e.PlanSite(cmd.Context(), args[0], o)
+				if p.Release == "" {
+					return err
+				}
+				if out != "" && err == nil {
+					if err := writePlan(out, p); err != nil {
+						return err
+					}
+				}
+				if showErr := a.result(p, func(w io.Writer) error { return sitePlanText(w, p) }); showErr != nil {
+					return showErr
+				}
+				if err == nil && p.Changed() {
+					return &fault.Error{Op: "planning the promotion", Subject: p.Environment, Kind: fault.Drift, Err: errors.New("there are changes"), Hint: "kfdev promote " + p.Environment}
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&o.Release, "release", "", "an earlier release, by its digest")
+	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
+	cmd.Flags().StringVar(&out, "out", "", "write the plan to a file")
+	return cmd
+}
+
+func writePlan(path string, p envs.SitePlan) error {
+	data, err := json.MarshalIndent(p, "", "  ")
+	if err == nil {
+		err = atomicfile.Write(path, append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return &fault.Error{Op: "writing the plan", Subject: path, Err: err}
+	}
+	return nil
+}
+
+// maxPlan bounds what is read as a plan, bytes.
+const maxPlan = 64 << 20
+
+func readPlan(path string) (*envs.SitePlan, error) {
+	fail := func(err error) (*envs.SitePlan, error) {
+		return nil, &fault.Error{Op: "reading the plan", Subject: path, Kind: fault.Usage, Err: err, Hint: "kfdev plan ENV --out FILE writes one"}
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fail(err)
+	}
+	if info.Size() > maxPlan {
+		return fail(fmt.Errorf("it has %d bytes", info.Size()))
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return fail(err)
+	}
+	var p envs.SitePlan
+	strict := json.NewDecoder(file)
+	strict.DisallowUnknownFields()
+	err = errors.Join(strict.Decode(&p), file.Close())
+	if err != nil {
+		return fail(err)
+	}
+	return &p, nil
+}
+
+func sitePlanText(w io.Writer, p envs.SitePlan) error {
+	fmt.Fprintf(w, "%s: release %s", p.Environment, release.Short(p.Release))
+	switch {
+	case p.InForce == p.Release:
+		fmt.Fprint(w, ", which is in force")
+	case p.InForce != "":
+		fmt.Fprintf(w, ", in place of %s", release.Short(p.InForce))
+	}
+	if p.Resumes {
+		fmt.Fprint(w, "; goes on with an attempt that was cut off")
+	}
+	fmt.Fprintln(w)
+	for _, i := range p.Images {
+		fmt.Fprintf(w, "  copy       %s to %s\n", i.From, i.To)
+	}
+	unchanged := 0
+	for _, s := range p.Sets {
+		for _, o := range s.Objects {
+			if o.Change == apply.Unchanged && o.Blocked == "" && len(o.Conflicts) == 0 {
+				unchanged++
+				continue
+			}
+			proposedText(w, s.Set, o)
+		}
+	}
+	for _, r := range p.Removed {
+		for _, o := range r.Objects {
+			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
+		}
+	}
+	if unchanged > 0 {
+		fmt.Fprintf(w, "  %d objects unchanged\n", unchanged)
+	}
+	for _, v := range p.Verify {
+		fmt.Fprintf(w, "  verify     %s\n", v)
+	}
+	return nil
+}
+
+func proposedText(w io.Writer, set string, o apply.Proposed) {
+	fmt.Fprintf(w, "  %-10s %s (%s)", o.Change, o.Object, set)
+	if o.Reason != "" {
+		fmt.Fprintf(w, " %s", o.Reason)
+	}
+	fmt.Fprintln(w)
+	for _, f := range o.Fields {
+		fmt.Fprintf(w, "               %s: %s -> %s\n", f.Path, shownValue(f.From), shownValue(f.To))
+	}
+	for _, c := range o.Conflicts {
+		taken := "conflict: "
+		if c.Force {
+			taken = "taken from "
+		}
+		fmt.Fprintf(w, "               %s%s holds %s\n", taken, c.Manager, c.Field)
+	}
+	if o.Blocked != "" {
+		fmt.Fprintf(w, "               refused: %s\n", o.Blocked)
+	}
+	if o.Unchecked != "" {
+		fmt.Fprintf(w, "               not checked: %s\n", o.Unchecked)
+	}
+}
+
+// shownLength is how much of a value a line shows.
+const shownLength = 120
+
+func shownValue(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil || v == nil {
+		return "nothing"
+	}
+	if len(data) > shownLength {
+		return string(data[:shownLength]) + "…"
+	}
+	return string(data)
+}
+
+func newPromote(a *app) *cobra.Command {
+	var o envs.PromoteOptions
+	var plan string
+	cmd := &cobra.Command{
+		Use:   "promote ENV",
+		Short: "Take the release to an environment: images, objects, proof",
+		Long: `Takes the release that the project is now (or an earlier one, with --release) to
+an environment: images by digest into its registry, a pull proven from a node,
+objects in stages, the smoke tests, and the record in the cluster itself.
+
+Refused (exit code 8) unless kfdev lock --check passes, no difference has expired,
+and every environment that it comes after has this very release in force, verified,
+and without drift. One promotion at a time; one that was cut off or failed goes on
+with the next. No field is ever taken from another owner unless --take-from says so.`,
+		Example: "  kfdev promote staging\n  kfdev promote prod --plan prod.plan",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withEngine(cmd, func(e *envs.Engine) error {
+				if plan != "" {
+					var err error
+					if o.Plan, err = readPlan(plan); err != nil {
+						return err
+					}
+				}
+				r, err := e.Promote(cmd.Context(), args[0], o)
+				if r.Release == "" {
+					return err
+				}
+				if showErr := a.result(r, func(w io.Writer) error { return promotedText(w, r, err) }); showErr != nil {
+					return showErr
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&o.Release, "release", "", "an earlier release, by its digest")
+	cmd.Flags().StringVar(&plan, "plan", "", "a plan that kfdev plan --out wrote: exactly that is done")
+	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
+	cmd.MarkFlagsMutuallyExclusive("plan", "release")
+	return cmd
+}
+
+func promotedText(w io.Writer, r envs.Promoted, failed error) error {
+	fmt.Fprintf(w, "images     %d blobs copied, %d were there\n", r.Copied.Blobs, r.Copied.Present)
+	for _, name := range r.Sorted() {
+		c := r.Changes[name]
+		fmt.Fprintf(w, "%-10s %d created, %d configured, %d deleted, %d unchanged\n", name,
+			c.Count(apply.Created), c.Count(apply.Configured), c.Count(apply.Deleted), c.Count(apply.Unchanged))
+	}
+	for _, t := range r.Tests {
+		state := "ok"
+		if !t.OK {
+			state = "FAILED"
+		}
+		fmt.Fprintf(w, "verify     %s %s, %s\n", t.Component, state, took(t.Took))
+	}
+	if failed != nil {
+		return nil // the error says the rest
+	}
+	_, err := fmt.Fprintf(w, "%s: release %s is in force, in %s\n", r.Environment, release.Short(r.Release), took(r.Took))
+	return err
+}

@@ -1,0 +1,121 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/envs/project"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/noise"
+)
+
+// DriftOptions say how drift is looked for, and what is done about it.
+type DriftOptions struct {
+	Full bool // read every object, whatever the baseline says
+	Fix  bool // mend what was found
+	// Delete names foreign objects that Fix may delete, as KIND/NAMESPACE/NAME.
+	Delete []string
+}
+
+// Drifted is what was found, and what was done about it.
+type Drifted struct {
+	Environment string `json:"environment"`
+	drift.Report
+	// Plan is how it is mended, and Done what was, with Fix.
+	Plan *drift.Plan   `json:"plan,omitempty"`
+	Done []drift.Step  `json:"done,omitempty"`
+	Took time.Duration `json:"took"` // nanoseconds
+}
+
+// Drift compares an environment with the release in force there.
+func (e *Engine) Drift(ctx context.Context, environment string, o DriftOptions) (result Drifted, err error) {
+	start := time.Now()
+	result = Drifted{Environment: environment}
+	defer func() { result.Took = time.Since(start) }()
+	s, err := e.site(ctx, environment)
+	if err != nil {
+		return result, err
+	}
+	defer s.close()
+	p, err := e.inForce(ctx, s)
+	if err != nil {
+		return result, err
+	}
+	if result.Report, err = p.scan(ctx, o.Full); err != nil {
+		return result, err
+	}
+	plan := drift.PlanFix(result.Report, named(result.Report, o.Delete)...)
+	result.Plan = &plan
+	if !o.Fix || len(plan.Steps) == 0 {
+		return result, nil
+	}
+	lease, err := s.ledger.Acquire(ctx, holder(), leaseFor)
+	if err != nil {
+		return result, err
+	}
+	ctx, cancel := lease.Context(ctx)
+	defer cancel()
+	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
+	wanted, err := p.wanted(ctx)
+	if err != nil {
+		return result, err
+	}
+	detector := drift.New(s.live.client, noise.Default(), e.sink)
+	if result.Done, err = detector.Fix(ctx, wanted, plan); err != nil {
+		return result, err
+	}
+	if err := lease.Fence(ctx); err != nil {
+		return result, err
+	}
+	result.Report, err = detector.Settle(ctx, wanted)
+	return result, err
+}
+
+// named are the foreign objects of a report that a person named.
+func named(r drift.Report, names []string) []apply.Object {
+	var all []apply.Object
+	for _, f := range r.Findings {
+		for _, name := range names {
+			if f.Class == drift.ForeignObject && f.Object.String() == name {
+				all = append(all, f.Object)
+			}
+		}
+	}
+	return all
+}
+
+// inForce is the release that is in force in an environment, to be compared
+// with it.
+func (e *Engine) inForce(ctx context.Context, s *site) (*promotion, error) {
+	l, found, err := s.ledger.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !found || l.InForce == nil {
+		return nil, &fault.Error{Op: "looking for the release in force", Subject: s.name, Kind: fault.NotFound,
+			Err: errors.New("nothing was promoted there yet"), Hint: hintFor(s.name)}
+	}
+	m, err := e.releaseInForce(ctx, s.name, *l.InForce)
+	return &promotion{Engine: e, site: s, made: m}, err
+}
+
+// releaseInForce is the project's own, where that is it; else it is read from a
+// registry.
+func (e *Engine) releaseInForce(ctx context.Context, environment string, entry ledger.Entry) (made, error) {
+	own, err := e.settled(ctx)
+	if err == nil {
+		var m made
+		if m, err = e.release(own); err == nil && m.digest() == entry.Release {
+			return m, nil
+		}
+	}
+	if environment == project.DevName {
+		return made{}, errors.Join(&fault.Error{Op: "looking for the release in force", Subject: environment, Kind: fault.NotFound,
+			Err: errors.New("the project has changed since it was brought up"), Hint: "kfdev up"}, err)
+	}
+	return e.stored(ctx, environment, entry.Release)
+}

@@ -1,0 +1,98 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kfdev/kfdev/envs/difference"
+	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/envs/project"
+	"github.com/kfdev/kfdev/envs/release"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/stack/noise"
+)
+
+// gates refuses a promotion whose ground is not firm: all reasons in one.
+func (p *promotion) gates(ctx context.Context) error {
+	var closed []error
+	if p.options.Release == "" {
+		if _, err := p.Lock(ctx, LockOptions{Check: true}); err != nil {
+			if fault.KindOf(err) != fault.Drift {
+				return err
+			}
+			closed = append(closed, fmt.Errorf("the lock is not the project's any more: %w", err))
+		}
+	}
+	for _, e := range difference.Expired(p.Differences, time.Now()) {
+		closed = append(closed, fmt.Errorf("the difference %s has expired on %s: %s is to renew it or to take it out", e.ID, e.Expires, e.Owner))
+	}
+	env, _ := p.Environment(p.name)
+	for _, before := range env.After {
+		if err := p.passedIn(ctx, before); err != nil {
+			closed = append(closed, fmt.Errorf("%s: %w", before, err))
+		}
+	}
+	if len(closed) == 0 {
+		return nil
+	}
+	return &fault.Error{Op: "promoting to", Subject: p.name, Kind: fault.Gate, Err: errors.Join(closed...),
+		Hint: fmt.Sprintf("%s comes after %s: there this very release must be in force, verified and without drift", p.name, strings.Join(env.After, " and "))}
+}
+
+// passedIn says why an environment is no proof of the release; nil where it
+// is: in force there, verified, and without drift.
+func (p *promotion) passedIn(ctx context.Context, name string) error {
+	s, err := p.Engine.site(ctx, name)
+	if err != nil {
+		return fmt.Errorf("it can't be reached: %w", err)
+	}
+	defer s.close()
+	l, found, err := s.ledger.Read(ctx)
+	switch short := release.Short(p.digest()); {
+	case err != nil:
+		return err
+	case !found || l.InForce == nil:
+		return fmt.Errorf("no release is in force there; it would have to be %s (%s)", short, hintFor(name))
+	case l.InForce.Release != p.digest():
+		return fmt.Errorf("%s is in force there, not %s (%s)", release.Short(l.InForce.Release), short, hintFor(name))
+	case l.Verified == nil || l.Verified.Release != p.digest():
+		return fmt.Errorf("%s was not verified there (kfdev verify %s)", short, name)
+	case !l.Verified.Passed():
+		return fmt.Errorf("%s did not pass its tests there", short)
+	}
+	before := &promotion{Engine: p.Engine, site: s, made: p.made}
+	report, err := before.scan(ctx, false)
+	if err != nil {
+		return err
+	}
+	return drifted("looking for drift", name, report)
+}
+
+func hintFor(name string) string {
+	if name == project.DevName {
+		return "kfdev up, then kfdev verify"
+	}
+	return "kfdev promote " + name
+}
+
+// scan compares the environment with the release.
+func (p *promotion) scan(ctx context.Context, full bool) (drift.Report, error) {
+	l, _, err := p.ledger.Read(ctx)
+	if err != nil {
+		return drift.Report{}, err
+	}
+	if err := p.prepare(ctx, l); err != nil {
+		return drift.Report{}, err
+	}
+	if p.name == project.DevName {
+		p.parts = p.parts[1:] // dev's policy warns, and is no part of what up applies
+	}
+	wanted, err := p.wanted(ctx)
+	if err != nil {
+		return drift.Report{}, err
+	}
+	return drift.New(p.live.client, noise.Default(), p.sink).Scan(ctx, wanted, drift.Options{Full: full})
+}

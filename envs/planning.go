@@ -1,0 +1,287 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/envs/project"
+	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/stack"
+	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/policy"
+	"github.com/kfdev/kfdev/stack/render"
+)
+
+// policySet is the set of the policy that keeps other images out.
+const policySet = "policy"
+
+// SitePlan is what a promotion would do, object by object.
+type SitePlan struct {
+	Project     string           `json:"project"`
+	Environment string           `json:"environment"`
+	Cluster     string           `json:"cluster"`           // uid of kube-system
+	Release     string           `json:"release"`           // digest
+	InForce     string           `json:"inForce,omitempty"` // release now; empty: none
+	Lock        string           `json:"lock"`
+	Sets        []apply.Proposal `json:"sets"`
+	// Removed are the components that the cluster has and the release has not.
+	Removed []RemovedSet `json:"removed"`
+	// Images are those of the lock that the environment's registry lacks.
+	Images  []PlannedImage `json:"images"`
+	Bytes   int64          `json:"bytes"`   // of these
+	Verify  []string       `json:"verify"`  // the smoke tests that run at the end
+	Resumes bool           `json:"resumes"` // an attempt of this release that was cut off goes on
+}
+
+// RemovedSet is a component that would be removed.
+type RemovedSet struct {
+	Name    string          `json:"name"`
+	Objects apply.ChangeSet `json:"objects"`
+}
+
+// PlannedImage is an image that would be copied.
+type PlannedImage struct {
+	From string `json:"from"` // as the lock names it
+	To   string `json:"to"`   // where it is pushed to
+	Size int64  `json:"size"` // of its blobs, bytes; what the registry has of them is not copied
+}
+
+// Changed reports whether the promotion has anything to do but to verify.
+func (p SitePlan) Changed() bool {
+	return p.InForce != p.Release || len(p.Images) > 0 || len(p.Removed) > 0 || p.Resumes ||
+		slices.ContainsFunc(p.Sets, apply.Proposal.Changed)
+}
+
+// PlanOptions say what is planned.
+type PlanOptions struct {
+	// Release is the digest of an earlier release; empty: what the project is now.
+	Release string
+	// Force has fields taken from whoever holds them, as MANAGER or KIND/NAME.
+	Force []string
+}
+
+// PlanSite says what promoting to an environment would do. It writes nothing.
+// What stands in the way of the promotion itself (see Promote) is in the error,
+// beside a plan that is whole.
+func (e *Engine) PlanSite(ctx context.Context, environment string, o PlanOptions) (SitePlan, error) {
+	m, err := e.chosenRelease(ctx, environment, o.Release)
+	if err != nil {
+		return SitePlan{}, err
+	}
+	s, err := e.site(ctx, environment)
+	if err != nil {
+		return SitePlan{}, err
+	}
+	defer s.close()
+	p := &promotion{Engine: e, site: s, made: m, options: PromoteOptions{PlanOptions: o}}
+	return p.plan(ctx)
+}
+
+// chosenRelease is the release that is to be promoted.
+func (e *Engine) chosenRelease(ctx context.Context, environment, digest string) (made, error) {
+	if environment == project.DevName {
+		return made{}, &fault.Error{Op: "planning the promotion", Subject: environment, Kind: fault.Usage,
+			Err: errors.New("dev is brought up by kfdev up"), Hint: "name one of " + strings.Join(e.file.Environments.Order()[1:], ", ")}
+	}
+	if _, ok := e.file.Environments.Others[environment]; !ok {
+		return made{}, e.file.NoEnvironment(environment)
+	}
+	if digest != "" {
+		return e.stored(ctx, environment, digest)
+	}
+	s, err := e.settled(ctx)
+	if err != nil {
+		return made{}, err
+	}
+	return e.release(s)
+}
+
+// promotion is one release on its way to one environment.
+type promotion struct {
+	*Engine
+	*site
+	made
+	options PromoteOptions
+
+	parts     []part
+	seeing    apply.Seeing
+	proposals map[string]apply.Proposal
+}
+
+// plan looks at everything and proposes.
+func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
+	plan := SitePlan{
+		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
+		Sets: []apply.Proposal{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
+	}
+	l, found, err := p.ledger.Read(ctx)
+	if err != nil {
+		return plan, err
+	}
+	if found && l.InForce != nil {
+		plan.InForce = l.InForce.Release
+	}
+	plan.Resumes = found && l.Attempted != nil && l.Attempted.Release == plan.Release && (l.Underway || l.Failed != "")
+	if err := p.prepare(ctx, l); err != nil {
+		return plan, err
+	}
+	if err := p.planImages(ctx, &plan); err != nil {
+		return plan, err
+	}
+	for _, each := range p.parts {
+		proposal, err := p.propose(ctx, each)
+		if err != nil {
+			return plan, err
+		}
+		plan.Sets = append(plan.Sets, proposal)
+		if each.Smoke != "" {
+			plan.Verify = append(plan.Verify, each.Name)
+		}
+	}
+	if plan.Removed, err = p.planRemoved(ctx); err != nil {
+		return plan, err
+	}
+	var problems []error
+	for _, s := range plan.Sets {
+		problems = append(problems, s.Problems())
+	}
+	return plan, errors.Join(problems...)
+}
+
+// prepare works out the sets of the environment, the policy's among them.
+func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
+	parts, err := p.made.parts(p.name)
+	if err != nil {
+		return err
+	}
+	enforced, err := p.policyPart(ctx, parts, l.Kept)
+	if err != nil {
+		return err
+	}
+	p.parts = append([]part{enforced}, parts...)
+	p.seeing.SecretKey, err = p.secretKey(ctx)
+	return err
+}
+
+// policyPart is what keeps images out that no lock names: those of this release
+// and those that are still in use are let in.
+func (p *promotion) policyPart(ctx context.Context, parts []part, kept []string) (part, error) {
+	digests := slices.Clone(kept)
+	for digest := range p.made.lock.Digests() {
+		digests = append(digests, digest.String())
+	}
+	live, found, err := policy.Read(ctx, p.live.client)
+	if err != nil {
+		return part{}, err
+	}
+	if found {
+		still, err := policy.Retain(ctx, p.live.client, live.Digests, digests)
+		if err != nil {
+			return part{}, err
+		}
+		digests = append(digests, still...)
+	}
+	slices.Sort(digests)
+	objects, err := policy.Objects(policy.Options{Namespaces: namespacesOf(parts), Digests: slices.Compact(digests), Warn: p.name == project.DevName})
+	if err != nil {
+		return part{}, err
+	}
+	hash, err := render.Hash(objects)
+	return part{Component: stack.Component{Name: policySet}, rendered: render.Rendered{Objects: objects}, hash: hash}, err
+}
+
+// namespacesOf are the stack's own namespaces, without those that are never locked.
+func namespacesOf(parts []part) []string {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.Namespace)
+		for _, o := range p.rendered.Objects {
+			all = append(all, o.GetNamespace())
+		}
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == "" || policy.Exempt(n) })
+}
+
+// secretKey keys the hashes that stand for Secrets in plans. It is made in the
+// cluster at the first promotion; a plan before it has one of its own.
+func (p *promotion) secretKey(ctx context.Context) ([]byte, error) {
+	key, err := p.live.Secret(ctx, apply.SystemNamespace, planKey, planKey)
+	if fault.KindOf(err) == fault.NotFound || err == nil && key == "" {
+		return []byte(p.identity.UID), nil
+	}
+	return []byte(key), err
+}
+
+// planKey is the Secret of secretKey, and its key.
+const planKey = "kfdev-plan-key"
+
+// propose proposes one set, with what its certificates are now.
+func (p *promotion) propose(ctx context.Context, each part) (apply.Proposal, error) {
+	seeded, err := p.live.seeder.Plan(ctx, each.Component)
+	if err != nil {
+		return apply.Proposal{}, err
+	}
+	set, err := setOf(each, seeded.Authorities)
+	if err != nil {
+		return apply.Proposal{}, err
+	}
+	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
+	if err != nil {
+		return proposal, err
+	}
+	for _, change := range seeded.Changes {
+		if change.Change != apply.Unchanged {
+			proposal.Objects = append(proposal.Objects, apply.Proposed{Object: change.Object, Change: change.Change, Reason: "made in the cluster, and nowhere else"})
+		}
+	}
+	return proposal, nil
+}
+
+func (p *promotion) force(o apply.Object, c apply.Conflict) bool {
+	return slices.Contains(p.options.Force, c.Manager) || slices.Contains(p.options.Force, o.String())
+}
+
+func (p *promotion) planImages(ctx context.Context, plan *SitePlan) error {
+	r, err := p.siteRegistry(p.name, p.repositories())
+	if err != nil {
+		return err
+	}
+	for _, i := range p.made.lock.Images {
+		if _, err := images.Walk(ctx, r.target, i.Ref(), nil); fault.KindOf(err) != fault.NotFound {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		to, _ := r.pushed.Ref(i.Ref())
+		plan.Images = append(plan.Images, PlannedImage{From: i.Ref().String(), To: to.String(), Size: i.Size})
+		plan.Bytes += i.Size
+	}
+	return nil
+}
+
+// planRemoved says what would become of components that the release has not.
+func (p *promotion) planRemoved(ctx context.Context) ([]RemovedSet, error) {
+	removed := []RemovedSet{}
+	names, err := p.live.Sets(ctx)
+	if err != nil {
+		return removed, err
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(p.parts, func(each part) bool { return each.Name == name }) {
+			continue
+		}
+		changes, err := p.live.applier.PlanRemove(ctx, name)
+		if err != nil {
+			return removed, fmt.Errorf("%s: %w", name, err)
+		}
+		removed = append(removed, RemovedSet{Name: name, Objects: changes})
+	}
+	return removed, nil
+}

@@ -1,0 +1,181 @@
+//go:build integration
+
+package envs
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/internal/apiserver"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/internal/progress"
+)
+
+// places are three clusters with real API servers and controllers, whose pods
+// run on paper, and a registry.
+type places struct {
+	*bench
+	clients map[string]*kube.Client
+	host    string
+}
+
+func newPlaces(t *testing.T) *places {
+	t.Helper()
+	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	p := &places{clients: map[string]*kube.Client{}, host: strings.TrimPrefix(server.URL, "http://")}
+	p.bench = newBench(t, strings.NewReplacer("registry.staging.example", p.host+"/staging", "registry.prod.example", p.host+"/prod").Replace(threePlaces))
+	for _, name := range []string{"dev", "staging", "prod"} {
+		config := apiserver.Run(t, true)
+		client, err := kube.Connect(config)
+		require.NoError(t, err)
+		t.Cleanup(client.Close)
+		p.clients[name] = client
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- apiserver.Kubelet(ctx, config, apiserver.Running()) }()
+		t.Cleanup(func() {
+			cancel()
+			require.NoError(t, <-done)
+		})
+	}
+	return p
+}
+
+func (p *places) engine(t *testing.T) *Engine {
+	t.Helper()
+	e := p.bench.engine(t)
+	e.world.Site = func(_ context.Context, name string) (*kube.Client, error) {
+		return kube.Connect(p.clients[name].Config)
+	}
+	return e
+}
+
+// upDev brings the stack up in dev, and verifies it.
+func (p *places) upDev(t *testing.T) {
+	t.Helper()
+	e := p.engine(t)
+	s, err := e.settled(t.Context())
+	require.NoError(t, err)
+	live := newLiveStack(p.clients["dev"], progress.Discard)
+	for _, each := range s.parts {
+		_, err := live.Apply(t.Context(), each)
+		require.NoError(t, err)
+		require.NoError(t, live.Ready(t.Context(), each))
+	}
+	require.NoError(t, e.recordDev(t.Context(), s))
+	require.NoError(t, e.recordVerified(t.Context(), s, nil))
+}
+
+func (p *places) ledger(t *testing.T, name string) ledger.Ledger {
+	t.Helper()
+	l, found, err := ledger.New(p.clients[name], progress.Discard).Read(t.Context())
+	require.NoError(t, err)
+	require.True(t, found)
+	return l
+}
+
+func (p *places) get(t *testing.T, place, kind, namespace, name string) map[string]any {
+	t.Helper()
+	mapping, err := p.clients[place].Mapper.Mapping(t.Context(), schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kind})
+	require.NoError(t, err)
+	o, err := p.clients[place].Dynamic.Resource(mapping.Resource).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	require.NoError(t, err)
+	return o.Object
+}
+
+// The story of a release: dev, staging, production, a change by hand on the way,
+// and what holds when kfdev is gone.
+func TestIntegrationPromotion(t *testing.T) {
+	p := newPlaces(t)
+	_, err := p.lock(t, LockOptions{})
+	require.NoError(t, err)
+
+	// Nothing is promoted that dev has not shown to work.
+	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{})
+	require.Equal(t, fault.Gate, fault.KindOf(err))
+	require.ErrorContains(t, err, "dev: no release is in force there")
+	p.upDev(t)
+
+	plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.True(t, plan.Changed())
+	require.Len(t, plan.Images, 2)
+	promoted, err := p.engine(t).Promote(t.Context(), "staging", PromoteOptions{})
+	require.NoError(t, err)
+	require.Equal(t, plan.Release, promoted.Release)
+	l := p.ledger(t, "staging")
+	require.Equal(t, plan.Release, l.InForce.Release)
+	require.Equal(t, plan.Release, l.Complete.Release)
+	require.True(t, l.Verified.Passed())
+	require.Empty(t, l.Failed)
+	deployment := p.get(t, "staging", "Deployment", "extra", "extra")
+	replicas, _, err := unstructured.NestedInt64(deployment, "spec", "replicas")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, replicas)
+	containers, _, err := unstructured.NestedSlice(deployment, "spec", "template", "spec", "containers")
+	require.NoError(t, err)
+	require.Contains(t, containers[0].(map[string]any)["image"], p.host+"/staging/kfdev/kfdev.internal/extra@sha256:") //nolint:errcheck,forcetypeassert // a test
+
+	// Again is nothing.
+	plan, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.False(t, plan.Changed(), "%+v", plan)
+	again, err := p.engine(t).Promote(t.Context(), "staging", PromoteOptions{})
+	require.NoError(t, err)
+	for name, changes := range again.Changes {
+		require.False(t, changes.Changed(), "%s: %+v", name, changes)
+	}
+	require.Zero(t, again.Copied.Blobs)
+
+	// A sidecar is added by hand.
+	sidecar := `{"spec":{"template":{"spec":{"containers":[{"name":"evil","image":"docker.io/library/evil:latest"}]}}}}`
+	_, err = p.clients["staging"].Dynamic.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("extra").
+		Patch(t.Context(), "extra", types.StrategicMergePatchType, []byte(sidecar), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	require.NoError(t, err)
+	found, err := p.engine(t).Drift(t.Context(), "staging", DriftOptions{})
+	require.NoError(t, err)
+	require.NotEmpty(t, found.Findings)
+	require.Equal(t, drift.ForeignField, found.Findings[0].Class)
+	require.Equal(t, "spec/template/spec/containers[name=evil]", found.Findings[0].Path)
+
+	_, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{})
+	require.Equal(t, fault.Gate, fault.KindOf(err))
+	require.ErrorContains(t, err, "containers[name=evil]")
+	fixed, err := p.engine(t).Drift(t.Context(), "staging", DriftOptions{Fix: true})
+	require.NoError(t, err)
+	require.Len(t, fixed.Done, 1)
+	require.Eventually(t, func() bool {
+		found, err := p.engine(t).Drift(t.Context(), "staging", DriftOptions{Full: true})
+		require.NoError(t, err)
+		return !found.Drifted()
+	}, 30*time.Second, 200*time.Millisecond, "the pods of the change go")
+	_, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{})
+	require.NoError(t, err)
+	require.Equal(t, promoted.Release, p.ledger(t, "prod").InForce.Release, "the same digest everywhere")
+
+	// What holds without kfdev: an image that no release brought is denied.
+	pod := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "foreign"},
+		"spec": map[string]any{"containers": []any{map[string]any{"name": "main", "image": "docker.io/library/evil@sha256:" + strings.Repeat("e", 64)}}},
+	}}
+	pods := p.clients["prod"].Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
+	_, err = pods.Namespace("extra").Create(t.Context(), pod, metav1.CreateOptions{})
+	require.ErrorContains(t, err, "sha256:"+strings.Repeat("e", 64))
+	require.ErrorContains(t, err, "denied")
+}
