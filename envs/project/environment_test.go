@@ -92,7 +92,7 @@ func TestBadEnvironmentsAreRefusedWithEveryPlace(t *testing.T) {
 		"nothing said":        {of("staging: "), []string{`kfdev.yaml:5:25: "environments.staging.cluster" is missing: it is required`}, false},
 		"no context":          {of("staging: {cluster: {}}"), []string{`kfdev.yaml:5:35: "environments.staging.cluster.context" is missing: it is required`}, false},
 		"an empty context":    {of("staging: {cluster: {context: ''}}"), []string{`kfdev.yaml:5:45: "" is no kubeconfig context: kubectl config get-contexts lists them`}, false},
-		"kind elsewhere":      {of("staging: {cluster: {kind: {}}}"), []string{`kfdev.yaml:5:35: "environments.staging.cluster.context" is missing: it is required`, `kfdev.yaml:5:36: unknown key "environments.staging.cluster.kind": the keys here are context`}, false},
+		"kind elsewhere":      {of("staging: {cluster: {kind: {}}}"), []string{`kfdev.yaml:5:35: "environments.staging.cluster.context" is missing: it is required`, `kfdev.yaml:5:36: unknown key "environments.staging.cluster.kind": the keys here are context, id`}, false},
 		"a later key":         {of("staging: {cluster: {context: s}, gates: {}}"), []string{`kfdev.yaml:5:49: unknown key "environments.staging.gates": the keys here are after, cluster, registry, sync`}, false},
 		"a name":              {of("Staging_1: {cluster: {context: s}}"), []string{`kfdev.yaml:5:16: "Staging_1" cannot be an environment's name: lower-case letters, digits and hyphens, at most 63`}, true},
 		"one context twice":   {of("a: {cluster: {context: s}}, b: {cluster: {context: s}}"), []string{`kfdev.yaml:5:67: the context s is that of a already: each environment is a cluster of its own`}, true},
