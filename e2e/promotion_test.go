@@ -1,0 +1,140 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// provisioner is the workload of the smallest stack.
+const (
+	provisionerNamespace = "local-path-storage"
+	provisioner          = "local-path-provisioner"
+)
+
+// sitePlan is what kfdev plan -o json says.
+type sitePlan struct {
+	Release, InForce string
+	Images           []struct{ From, To string }
+	Sets             []struct {
+		Set     string
+		Objects []struct{ Change string }
+	}
+}
+
+type driftReport struct {
+	Findings []struct {
+		Class, Path string
+		Object      struct{ Kind, Name string }
+	}
+}
+
+// TestPromotion takes a small stack from dev to staging to production, each a
+// cluster of its own with a registry of its own.
+func TestPromotion(t *testing.T) {
+	sweep(t)
+	t.Cleanup(func() { sweepAfter(t) })
+	b := newBench(t)
+	require.NoError(t, os.WriteFile(b.kubeconfig, []byte(othersKubeconfig), 0o600))
+	b.run(t, 0, "init", b.project, "--origin", "source")
+	file := filepath.Join(b.project, "kfdev.yaml")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	head, _, found := strings.Cut(string(text), "\nsync:\n")
+	require.True(t, found)
+	head = strings.Replace(head, "preset: core", "preset: tiny\n  components: {profile-controller: {}}", 1)
+	require.NoError(t, os.WriteFile(file, []byte(head), 0o600))
+	b.run(t, 0, "lock")
+	b.run(t, 0, "up")
+	staging, prod := newPlace(t, b, "staging"), newPlace(t, b, "prod")
+	require.NoError(t, os.WriteFile(file, []byte(head+`
+environments:
+  staging:
+    cluster: {context: staging} # not ours
+    registry: {push: "`+staging.push+`", pull: "`+staging.pull+`"}
+    after: [dev]
+  prod:
+    cluster: {context: prod}
+    registry: {push: "`+prod.push+`", pull: "`+prod.pull+`"}
+    after: [staging]
+differences:
+  - id: revisions
+    paths: [apps/Deployment/local-path-storage:local-path-provisioner/spec/revisionHistoryLimit]
+    allow: {type: integer, min: 1, max: 10, optional: true}
+    values: {prod: 3}
+    default: 2
+    reason: more to go back to
+    owner: e2e
+`), 0o600))
+
+	// Not before dev has shown it.
+	refused := b.try(t, "promote", "staging")
+	require.Equal(t, 8, refused.code, refused.stderr)
+	require.Contains(t, refused.stderr, "dev: ")
+	b.run(t, 0, "up")
+	b.run(t, 0, "verify")
+
+	plan := decode[sitePlan](t, b, 6, "plan", "staging")
+	require.Empty(t, plan.InForce)
+	require.NotEmpty(t, plan.Images)
+	b.run(t, 0, "promote", "staging")
+	require.Equal(t, plan.Release, decode[sitePlan](t, b, 0, "plan", "staging").InForce)
+	start := time.Now()
+	b.run(t, 0, "promote", "staging")
+	t.Logf("a promotion with nothing to do, with its smoke tests: %v", time.Since(start).Round(10*time.Millisecond))
+	written, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Contains(t, string(written), "# not ours", "comments survive")
+	require.Contains(t, string(written), "id: ", "the cluster is remembered")
+
+	// A sidecar is added by hand. A server-side dry run of the release calls that
+	// unchanged; drift names the path.
+	deployments := staging.clients(t).AppsV1().Deployments(provisionerNamespace)
+	before, err := deployments.Get(t.Context(), provisioner, metav1.GetOptions{})
+	require.NoError(t, err)
+	image := before.Spec.Template.Spec.Containers[0].Image
+	_, err = deployments.Patch(t.Context(), provisioner, types.StrategicMergePatchType,
+		[]byte(`{"spec":{"template":{"spec":{"containers":[{"name":"evil","image":"`+image+`","command":["/bin/sleep","1"]}]}}}}`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	require.NoError(t, err)
+	for _, set := range decode[sitePlan](t, b, 0, "plan", "staging").Sets {
+		for _, o := range set.Objects {
+			require.Equal(t, "unchanged", o.Change, set.Set)
+		}
+	}
+	report := decode[driftReport](t, b, 6, "drift", "staging")
+	require.NotEmpty(t, report.Findings)
+	require.Equal(t, "spec/template/spec/containers[name=evil]", report.Findings[0].Path)
+	refused = b.try(t, "promote", "prod")
+	require.Equal(t, 8, refused.code, refused.stderr)
+	require.Contains(t, refused.stderr, "containers[name=evil]")
+	b.run(t, 0, "drift", "staging", "--fix")
+	b.run(t, 0, "drift", "staging")
+
+	// The same bytes in production, with the one difference that is declared.
+	b.run(t, 0, "promote", "prod", "--progress", "plain")
+	there, err := prod.clients(t).AppsV1().Deployments(provisionerNamespace).Get(t.Context(), provisioner, metav1.GetOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 3, *there.Spec.RevisionHistoryLimit)
+	_, digest, _ := strings.Cut(there.Spec.Template.Spec.Containers[0].Image, "@")
+	require.True(t, strings.HasSuffix(image, "@"+digest), "%s and %s", image, there.Spec.Template.Spec.Containers[0].Image)
+	require.True(t, strings.HasPrefix(there.Spec.Template.Spec.Containers[0].Image, prod.pull+"/"))
+	require.Equal(t, plan.Release, decode[sitePlan](t, b, 0, "plan", "prod").InForce, "one digest everywhere")
+
+	// With kfdev gone and the registry down, what no release brought is denied.
+	docker(t, "rm", "-f", registryOf("prod"))
+	_, err = prod.clients(t).CoreV1().Pods(provisionerNamespace).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "foreign"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "docker.io/library/busybox:latest"}}},
+	}, metav1.CreateOptions{})
+	require.ErrorContains(t, err, "denied")
+	require.ErrorContains(t, err, "docker.io/library/busybox:latest")
+}
