@@ -22,13 +22,13 @@ const policySet = "policy"
 
 // SitePlan is what a promotion would do, object by object.
 type SitePlan struct {
-	Project     string           `json:"project"`
-	Environment string           `json:"environment"`
-	Cluster     string           `json:"cluster"`           // uid of kube-system
-	Release     string           `json:"release"`           // digest
-	InForce     string           `json:"inForce,omitempty"` // release now; empty: none
-	Lock        string           `json:"lock"`
-	Sets        []apply.Proposal `json:"sets"`
+	Project     string       `json:"project"`
+	Environment string       `json:"environment"`
+	Cluster     string       `json:"cluster"`           // uid of kube-system
+	Release     string       `json:"release"`           // digest
+	InForce     string       `json:"inForce,omitempty"` // release now; empty: none
+	Lock        string       `json:"lock"`
+	Sets        []PlannedSet `json:"sets"`
 	// Removed are the components that the cluster has and the release has not.
 	Removed []RemovedSet `json:"removed"`
 	// Images are those of the lock that the environment's registry lacks.
@@ -37,6 +37,17 @@ type SitePlan struct {
 	Verify  []string       `json:"verify"`  // the smoke tests that run at the end
 	Resumes bool           `json:"resumes"` // an attempt of this release that was cut off goes on
 }
+
+// PlannedSet is one component.
+type PlannedSet struct {
+	apply.Proposal
+	// Seeded is what is made in the cluster, and nowhere else: certificates, and
+	// Secrets of random values.
+	Seeded apply.ChangeSet `json:"seeded,omitempty"`
+}
+
+// Changed reports whether anything would be written or deleted.
+func (s PlannedSet) Changed() bool { return s.Proposal.Changed() || s.Seeded.Changed() }
 
 // RemovedSet is a component that would be removed.
 type RemovedSet struct {
@@ -54,7 +65,7 @@ type PlannedImage struct {
 // Changed reports whether the promotion has anything to do but to verify.
 func (p SitePlan) Changed() bool {
 	return p.InForce != p.Release || len(p.Images) > 0 || len(p.Removed) > 0 || p.Resumes ||
-		slices.ContainsFunc(p.Sets, apply.Proposal.Changed)
+		slices.ContainsFunc(p.Sets, PlannedSet.Changed)
 }
 
 // PlanOptions say what is planned.
@@ -108,16 +119,16 @@ type promotion struct {
 	made
 	options PromoteOptions
 
-	parts     []part
-	seeing    apply.Seeing
-	proposals map[string]apply.Proposal
+	parts   []part
+	seeing  apply.Seeing
+	planned map[string]PlannedSet // those of a plan that was made before, by name
 }
 
 // plan looks at everything and proposes.
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
-		Sets: []apply.Proposal{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
+		Sets: []PlannedSet{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
 	}
 	l, found, err := p.ledger.Read(ctx)
 	if err != nil {
@@ -134,11 +145,11 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 		return plan, err
 	}
 	for _, each := range p.parts {
-		proposal, err := p.propose(ctx, each)
+		set, err := p.propose(ctx, each)
 		if err != nil {
 			return plan, err
 		}
-		plan.Sets = append(plan.Sets, proposal)
+		plan.Sets = append(plan.Sets, set)
 		if each.Smoke != "" {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
@@ -164,17 +175,16 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 		return err
 	}
 	p.parts = append([]part{enforced}, parts...)
-	p.seeing.SecretKey, err = p.secretKey(ctx)
-	return err
+	// What is in Secrets was made in the cluster at random: a key that a reader of
+	// the cluster knows is enough for hashes of it.
+	p.seeing.SecretKey = []byte(p.identity.UID)
+	return nil
 }
 
 // policyPart is what keeps images out that no lock names: those of this release
 // and those that are still in use are let in.
 func (p *promotion) policyPart(ctx context.Context, parts []part, kept []string) (part, error) {
-	digests := slices.Clone(kept)
-	for digest := range p.made.lock.Digests() {
-		digests = append(digests, digest.String())
-	}
+	digests := append(slices.Clone(kept), p.locked()...)
 	live, found, err := policy.Read(ctx, p.live.client)
 	if err != nil {
 		return part{}, err
@@ -186,6 +196,20 @@ func (p *promotion) policyPart(ctx context.Context, parts []part, kept []string)
 		}
 		digests = append(digests, still...)
 	}
+	return p.policyOf(parts, digests)
+}
+
+// locked are the digests of the release's lock.
+func (p *promotion) locked() []string {
+	var all []string
+	for digest := range p.made.lock.Digests() {
+		all = append(all, digest.String())
+	}
+	return all
+}
+
+// policyOf is the policy that lets exactly the digests in.
+func (p *promotion) policyOf(parts []part, digests []string) (part, error) {
 	slices.Sort(digests)
 	objects, err := policy.Objects(policy.Options{Namespaces: namespacesOf(parts), Digests: slices.Compact(digests), Warn: p.name == project.DevName})
 	if err != nil {
@@ -208,39 +232,18 @@ func namespacesOf(parts []part) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == "" || policy.Exempt(n) })
 }
 
-// secretKey keys the hashes that stand for Secrets in plans. It is made in the
-// cluster at the first promotion; a plan before it has one of its own.
-func (p *promotion) secretKey(ctx context.Context) ([]byte, error) {
-	key, err := p.live.Secret(ctx, apply.SystemNamespace, planKey, planKey)
-	if fault.KindOf(err) == fault.NotFound || err == nil && key == "" {
-		return []byte(p.identity.UID), nil
-	}
-	return []byte(key), err
-}
-
-// planKey is the Secret of secretKey, and its key.
-const planKey = "kfdev-plan-key"
-
 // propose proposes one set, with what its certificates are now.
-func (p *promotion) propose(ctx context.Context, each part) (apply.Proposal, error) {
+func (p *promotion) propose(ctx context.Context, each part) (PlannedSet, error) {
 	seeded, err := p.live.seeder.Plan(ctx, each.Component)
 	if err != nil {
-		return apply.Proposal{}, err
+		return PlannedSet{}, err
 	}
 	set, err := setOf(each, seeded.Authorities)
 	if err != nil {
-		return apply.Proposal{}, err
+		return PlannedSet{}, err
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
-	if err != nil {
-		return proposal, err
-	}
-	for _, change := range seeded.Changes {
-		if change.Change != apply.Unchanged {
-			proposal.Objects = append(proposal.Objects, apply.Proposed{Object: change.Object, Change: change.Change, Reason: "made in the cluster, and nowhere else"})
-		}
-	}
-	return proposal, nil
+	return PlannedSet{Proposal: proposal, Seeded: seeded.Changes}, err
 }
 
 func (p *promotion) force(o apply.Object, c apply.Conflict) bool {

@@ -16,9 +16,9 @@ import (
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
-	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/noise"
+	"github.com/kfdev/kfdev/stack/policy"
 )
 
 // leaseFor is how long a promoter that says nothing more keeps others waiting.
@@ -129,9 +129,6 @@ func holder() string {
 
 // run promotes, holding the lease.
 func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
-	if _, err := p.live.seeder.Ensure(ctx, planKeyComponent()); err != nil {
-		return err
-	}
 	before, _, err := p.ledger.Read(ctx)
 	if err != nil {
 		return err
@@ -192,12 +189,6 @@ func (p *promotion) repository() string {
 	return p.file.Environments.Others[p.name].Registry.Pull + "/" + release.Repository(p.Project)
 }
 
-func planKeyComponent() stack.Component {
-	return stack.Component{Name: "kfdev", Namespace: apply.SystemNamespace, Secrets: []stack.Secret{
-		{Name: planKey, Keys: []stack.SecretKey{{Name: planKey, Bytes: 32}}},
-	}}
-}
-
 // checkPlan holds a plan that was made before against the cluster that this is.
 func (p *promotion) checkPlan(ctx context.Context) error {
 	if p.options.Plan == nil {
@@ -210,15 +201,15 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.proposals = map[string]apply.Proposal{}
+	p.planned = map[string]PlannedSet{}
 	var other []error
 	for i, set := range p.options.Plan.Sets {
 		if i >= len(now.Sets) || now.Sets[i].Set != set.Set {
 			other = append(other, fmt.Errorf("%s: the components are others", set.Set))
 			continue
 		}
-		other = append(other, differing(set, now.Sets[i])...)
-		p.proposals[set.Set] = set
+		other = append(other, differing(set.Proposal, now.Sets[i].Proposal)...)
+		p.planned[set.Set] = set
 	}
 	if len(other) == 0 {
 		return nil
@@ -332,10 +323,7 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	if err != nil {
 		return seeded.Changes, err
 	}
-	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
-	if err == nil {
-		err = proposal.Problems()
-	}
+	proposal, err := p.proposal(ctx, set, seeded.Changes)
 	if err != nil {
 		return seeded.Changes, err
 	}
@@ -354,8 +342,53 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	return changes, p.live.Ready(ctx, each)
 }
 
+// proposal is what is carried out: a plan's, where there is one. A plan that was
+// made before the set's certificates were could not know them.
+func (p *promotion) proposal(ctx context.Context, set apply.Set, seeded apply.ChangeSet) (apply.Proposal, error) {
+	if planned, ok := p.planned[set.Name]; ok && !seeded.Changed() {
+		return planned.Proposal, planned.Problems()
+	}
+	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
+	if err == nil {
+		err = proposal.Problems()
+	}
+	return proposal, err
+}
+
+// narrow takes digests of earlier releases out of the policy that nothing in
+// the cluster names any more; what something still names is kept, and written
+// down.
+func (p *promotion) narrow(ctx context.Context, lease *ledger.Lease) error {
+	live, _, err := policy.Read(ctx, p.live.client)
+	if err != nil {
+		return err
+	}
+	locked := p.locked()
+	kept, err := policy.Retain(ctx, p.live.client, live.Digests, locked)
+	if err != nil {
+		return err
+	}
+	narrowed, err := p.policyOf(p.parts[1:], append(slices.Clone(kept), locked...))
+	if err != nil {
+		return err
+	}
+	p.parts[0] = narrowed
+	delete(p.planned, policySet) // it was for while both releases are there
+	if _, err := p.applyPart(ctx, lease, narrowed); err != nil {
+		return err
+	}
+	_, err = lease.Update(ctx, func(l *ledger.Ledger) error {
+		l.Kept = kept
+		return nil
+	})
+	return err
+}
+
 // settle records what is now, so that drift is found quickly.
 func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, _ *Promoted) error {
+	if err := p.narrow(ctx, lease); err != nil {
+		return err
+	}
 	if err := lease.Fence(ctx); err != nil {
 		return err
 	}

@@ -4,9 +4,12 @@ package envs
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -178,4 +181,77 @@ func TestIntegrationPromotion(t *testing.T) {
 	_, err = pods.Namespace("extra").Create(t.Context(), pod, metav1.CreateOptions{})
 	require.ErrorContains(t, err, "sha256:"+strings.Repeat("e", 64))
 	require.ErrorContains(t, err, "denied")
+}
+
+// A plan is carried out as it was made, or not at all; an earlier release is
+// promoted again like any other.
+func TestIntegrationPlansAreBinding(t *testing.T) {
+	p := newPlaces(t)
+	_, err := p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	p.upDev(t)
+	first, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{Plan: throughAFile(t, first)})
+	require.NoError(t, err)
+
+	file, err := os.ReadFile(filepath.Join(p.dir, "kfdev.yaml"))
+	require.NoError(t, err)
+	require.Contains(t, string(file), "id: ", "the cluster is remembered")
+	p.project(t, strings.Replace(string(file), "staging: 2", "staging: 3", 1))
+	p.upDev(t)
+	plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.NotEqual(t, first.Release, plan.Release)
+	require.Equal(t, first.Release, plan.InForce)
+
+	// Somebody is quicker.
+	deployments := p.clients["staging"].Dynamic.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("extra")
+	edit := func(patch string) {
+		_, err := deployments.Patch(t.Context(), "extra", types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		require.NoError(t, err)
+	}
+	edit(`{"spec":{"paused":true}}`)
+	before := p.ledger(t, "staging")
+	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{Plan: throughAFile(t, plan)})
+	require.Equal(t, fault.Gate, fault.KindOf(err))
+	require.ErrorContains(t, err, "Deployment/extra/extra")
+	require.Equal(t, before.InForce, p.ledger(t, "staging").InForce)
+	edit(`{"spec":{"paused":null}}`)
+	_, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{Plan: throughAFile(t, plan)})
+	require.Equal(t, fault.Gate, fault.KindOf(err), "it is a plan for staging")
+
+	plan, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	done, err := p.engine(t).Promote(t.Context(), "staging", PromoteOptions{Plan: throughAFile(t, plan)})
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Changes["extra"].Count("configured"))
+	require.Equal(t, first.Release, done.Before)
+
+	// Another cluster under the same name is refused.
+	p.clients["staging"], p.clients["prod"] = p.clients["prod"], p.clients["staging"]
+	_, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.Equal(t, fault.Gate, fault.KindOf(err))
+	require.ErrorContains(t, err, "the project knows")
+	p.clients["staging"], p.clients["prod"] = p.clients["prod"], p.clients["staging"]
+
+	// Back to the first one, read from the registry. Dev has another in force.
+	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{PlanOptions: PlanOptions{Release: first.Release}})
+	require.Equal(t, fault.Gate, fault.KindOf(err))
+	p.project(t, string(file))
+	p.upDev(t)
+	back, err := p.engine(t).Promote(t.Context(), "staging", PromoteOptions{PlanOptions: PlanOptions{Release: first.Release}})
+	require.NoError(t, err)
+	require.Equal(t, first.Release, back.Release)
+	require.Empty(t, p.ledger(t, "staging").Kept)
+}
+
+// throughAFile is a plan as it comes back from a file.
+func throughAFile(t *testing.T, plan SitePlan) *SitePlan {
+	t.Helper()
+	data, err := json.Marshal(plan)
+	require.NoError(t, err)
+	var back SitePlan
+	require.NoError(t, json.Unmarshal(data, &back))
+	return &back
 }

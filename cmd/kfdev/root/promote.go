@@ -123,6 +123,11 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 			}
 			proposedText(w, s.Set, o)
 		}
+		for _, o := range s.Seeded {
+			if o.Change != apply.Unchanged {
+				fmt.Fprintf(w, "  %-10s %s (%s) made in the cluster, and nowhere else\n", o.Change, o.Object, s.Set)
+			}
+		}
 	}
 	for _, r := range p.Removed {
 		for _, o := range r.Objects {
