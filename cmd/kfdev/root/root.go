@@ -142,7 +142,7 @@ and the hints.`,
 		}
 	}
 	cmd.AddCommand(newInit(a), newSchema(a), newVersion(a), newRegistry(a),
-		newLock(a), newUp(a), newDown(a), newStatus(a), newRender(a), newPlan(a), newPromote(a), newDrift(a), newVerify(a), newOpen(a), newLogs(a), newImages(a), newSync(a))
+		newLock(a), newUp(a), newDown(a), newStatus(a), newRender(a), newPlan(a), newPromote(a), newDiff(a), newDrift(a), newVerify(a), newOpen(a), newLogs(a), newImages(a), newSync(a))
 	return cmd
 }
 
