@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -36,6 +37,12 @@ type driftReport struct {
 		Class, Path string
 		Object      struct{ Kind, Name string }
 	}
+}
+
+type parityReport struct {
+	Same        bool
+	Budget      struct{ Declared, Unknown, Undeclared int }
+	Environment []struct{ Dimension, Item string }
 }
 
 // TestPromotion takes a small stack from dev to staging to production, each a
@@ -128,6 +135,18 @@ differences:
 	require.True(t, strings.HasSuffix(image, "@"+digest), "%s and %s", image, there.Spec.Template.Spec.Containers[0].Image)
 	require.True(t, strings.HasPrefix(there.Spec.Template.Spec.Containers[0].Image, prod.pull+"/"))
 	require.Equal(t, plan.Release, decode[sitePlan](t, b, 0, "plan", "prod").InForce, "one digest everywhere")
+
+	// The two are the same, but for what is declared; a class that one has is not.
+	parity := decode[parityReport](t, b, 0, "diff", "staging", "prod")
+	require.True(t, parity.Same)
+	require.Equal(t, 1, parity.Budget.Declared)
+	_, err = prod.clients(t).StorageV1().StorageClasses().Create(t.Context(), &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: "slow"}, Provisioner: "example.com/disk",
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	parity = decode[parityReport](t, b, 6, "diff", "staging", "prod")
+	require.Equal(t, "storage-classes", parity.Environment[0].Dimension)
+	require.Equal(t, "slow", parity.Environment[0].Item)
 
 	// With kfdev gone and the registry down, what no release brought is denied.
 	docker(t, "rm", "-f", registryOf("prod"))
