@@ -202,7 +202,7 @@ func (p *promotion) policyPart(ctx context.Context, parts []part, kept []string)
 // locked are the digests of the release's lock.
 func (p *promotion) locked() []string {
 	var all []string
-	for digest := range p.made.lock.Digests() {
+	for digest := range p.lock.Digests() {
 		all = append(all, digest.String())
 	}
 	return all
@@ -255,7 +255,7 @@ func (p *promotion) planImages(ctx context.Context, plan *SitePlan) error {
 	if err != nil {
 		return err
 	}
-	for _, i := range p.made.lock.Images {
+	for _, i := range p.lock.Images {
 		if _, err := images.Walk(ctx, r.target, i.Ref(), nil); fault.KindOf(err) != fault.NotFound {
 			if err != nil {
 				return err

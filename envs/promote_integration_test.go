@@ -133,7 +133,7 @@ func TestIntegrationPromotion(t *testing.T) {
 	require.EqualValues(t, 2, replicas)
 	containers, _, err := unstructured.NestedSlice(deployment, "spec", "template", "spec", "containers")
 	require.NoError(t, err)
-	require.Contains(t, containers[0].(map[string]any)["image"], p.host+"/staging/kfdev/kfdev.internal/extra@sha256:") //nolint:errcheck,forcetypeassert // a test
+	require.Contains(t, containers[0].(map[string]any)["image"], p.host+"/staging/kfdev/kfdev.internal/extra@sha256:")
 
 	// Again is nothing.
 	plan, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})

@@ -34,7 +34,7 @@ const pullWithin = 5 * time.Minute
 // before anything is applied: that the registry has it proves nothing of the
 // nodes' way there, their trust and their credentials.
 func (p *promotion) provePull(ctx context.Context, lease *ledger.Lease, _ *Promoted) (err error) {
-	smallest, ok := smallestOf(p.made.lock)
+	smallest, ok := smallestOf(p.lock)
 	if !ok {
 		return nil
 	}

@@ -37,7 +37,7 @@ func (m made) repositories() []string {
 
 // release makes the project's release: of the same project, the same one.
 func (e *Engine) release(s settled) (made, error) {
-	all, _, err := e.renderAll(s)
+	all, err := e.renderAll(s)
 	if err != nil {
 		return made{}, err
 	}

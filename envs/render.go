@@ -59,7 +59,7 @@ func (e *Engine) Render(ctx context.Context, environment string) (Rendered, erro
 			return Rendered{}, e.file.NoEnvironment(environment)
 		}
 	}
-	all, _, err := e.renderAll(s)
+	all, err := e.renderAll(s)
 	if err != nil {
 		return Rendered{}, err
 	}
@@ -88,9 +88,9 @@ type environmentRender struct {
 
 // renderAll renders every environment of the project, and proves for every pair
 // of them that what differs is declared.
-func (e *Engine) renderAll(s settled) (map[string]environmentRender, difference.Proof, error) {
+func (e *Engine) renderAll(s settled) (map[string]environmentRender, error) {
 	if err := secretless(s.base); err != nil {
-		return nil, difference.Proof{}, err
+		return nil, err
 	}
 	all := map[string]environmentRender{}
 	prover := difference.Prover{Entries: e.file.Differences, Images: map[string]difference.Relocated{}}
@@ -98,7 +98,7 @@ func (e *Engine) renderAll(s settled) (map[string]environmentRender, difference.
 	for _, name := range e.file.Environments.Order() {
 		one, err := e.renderFor(s, name)
 		if err != nil {
-			return nil, difference.Proof{}, err
+			return nil, err
 		}
 		all[name], objects[name] = one, one.objects
 		if one.images != nil {
@@ -109,7 +109,7 @@ func (e *Engine) renderAll(s settled) (map[string]environmentRender, difference.
 	if err == nil {
 		err = difference.Err(proof.Findings)
 	}
-	return all, proof, err
+	return all, err
 }
 
 // renderFor renders one environment: the images from where it pulls them, then
@@ -215,7 +215,7 @@ func present(rules []imageref.Rule, objects []*unstructured.Unstructured) []imag
 // placed names the places of entries in kfdev.yaml that an error is about.
 func (e *Engine) placed(err error) error {
 	all := []error{err}
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost is meant
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		all = several.Unwrap()
 	}
 	var problems strictyaml.Problems

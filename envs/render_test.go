@@ -70,7 +70,7 @@ func TestEachEnvironmentIsRendered(t *testing.T) {
 		require.Equal(t, want.replicas, replicas)
 		containers, _, err := unstructured.NestedSlice(deployment, "spec", "template", "spec", "containers")
 		require.NoError(t, err)
-		require.Contains(t, containers[0].(map[string]any)["image"], want.image) //nolint:errcheck,forcetypeassert // a test
+		require.Contains(t, containers[0].(map[string]any)["image"], want.image)
 		require.Len(t, r.Differences, 1)
 		require.Equal(t, "apps/Deployment/extra:extra/spec/replicas", r.Differences[0].Path)
 	}
@@ -177,7 +177,7 @@ func TestWhatIsNotDeclaredIsAlwaysFound(t *testing.T) {
 	e := b.engine(t)
 	s, err := e.settled(t.Context())
 	require.NoError(t, err)
-	all, _, err := e.renderAll(s)
+	all, err := e.renderAll(s)
 	require.NoError(t, err)
 	prove := func(change func(objects []*unstructured.Unstructured)) []difference.Finding {
 		p := difference.Prover{Entries: e.file.Differences, Images: map[string]difference.Relocated{}}

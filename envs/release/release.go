@@ -238,7 +238,7 @@ func manifests(objects []*unstructured.Unstructured) ([]byte, error) {
 	var out bytes.Buffer
 	for _, o := range objects {
 		if o.GetKind() == "Secret" && o.GetAPIVersion() == "v1" && (o.Object["data"] != nil || o.Object["stringData"] != nil) {
-			return nil, fmt.Errorf("Secret %s/%s has values, which would be in the release for all to read", o.GetNamespace(), o.GetName())
+			return nil, fmt.Errorf("the Secret %s/%s has values, which would be in the release for all to read", o.GetNamespace(), o.GetName())
 		}
 		text, err := sigsyaml.Marshal(o.Object)
 		if err != nil {

@@ -30,12 +30,12 @@ func object(kind, name string, fields map[string]any) *unstructured.Unstructured
 	return &unstructured.Unstructured{Object: o}
 }
 
-func sample(t testing.TB) release.Release {
-	t.Helper()
+func sample(tb testing.TB) release.Release {
+	tb.Helper()
 	ref, err := images.ParseRef("registry.example/kfdev/a@sha256:" + strings.Repeat("1", 64))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	path, err := fieldpath.Parse("core/ConfigMap/n:c/data/a")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	set := func(value string) []release.Set {
 		return []release.Set{{
 			Name: "app", Namespace: "n", Hash: "sha256:" + strings.Repeat("2", 64), Images: map[string]images.Ref{"main": ref},
@@ -102,7 +102,7 @@ func TestNoSecretsValueIsInARelease(t *testing.T) {
 		r := sample(t)
 		r.Environments[0].Sets[0].Objects = append(r.Environments[0].Sets[0].Objects, object("Secret", "login", map[string]any{field: map[string]any{"p": "hunter2"}}))
 		_, err := r.Encode()
-		require.ErrorContains(t, err, "dev: app: Secret n/login has values")
+		require.ErrorContains(t, err, "dev: app: the Secret n/login has values")
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 }

@@ -80,10 +80,10 @@ func (r Rule) String() string {
 	return strings.Join(parts, " ")
 }
 
-// matches reports whether the rule is about an object of this kind and name.
 // Of reports whether the rule is about the object.
 func (r Rule) Of(o *unstructured.Unstructured) bool { return r.matches(o.GetKind(), o.GetName()) }
 
+// matches reports whether the rule is about an object of this kind and name.
 func (r Rule) matches(kind, name string) bool {
 	k, n, _ := strings.Cut(r.Object, "/")
 	return k == kind && (n == "*" || n == name)

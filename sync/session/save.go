@@ -165,24 +165,14 @@ func (l *loop) ground() {
 	}
 	same := had && before.Local == p.Local && before.Where == p.Where
 	switch {
-	case had && before.Where == p.Where && before.Place == p.Place && was.Tree.Len() > 0 && (l.local.vanished() || l.remote.vanished()):
-		l.base = was // another folder stands there, and has nothing: that is for a person to say
+	case had && before.Where == p.Where && l.vanished(before.Place == p.Place, was):
+		l.base = was // that is for a person to say
 	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
 		l.base = was
 	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):
 		l.base = was // the root was not there, or is not any more
 	default:
-		t, known := l.saver.store.Load(p)
-		switch {
-		case known && p.Remote != "":
-			l.base = t
-		case same && before.Place != p.Place && (p.Remote == "" || info.Fresh):
-			// The files of the image. What is new in the same container, or in another
-			// person's pod, is somebody's.
-			l.base = &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
-		default:
-			l.base = ancestor.Nothing()
-		}
+		l.base = l.another(p, was, same && before.Place != p.Place && (p.Remote == "" || info.Fresh))
 	}
 	l.saver.settle(l.base, l.remote.tree)
 	l.local.settleUnsure(l.base)
@@ -190,6 +180,28 @@ func (l *loop) ground() {
 	l.prune(l.base.Tree)
 	l.pair, l.known = p, true
 	l.saver.begin()
+}
+
+// vanished reports whether another folder, with nothing in it, stands where one
+// with something was.
+func (l *loop) vanished(sameContainer bool, was *ancestor.Agreed) bool {
+	return sameContainer && was.Tree.Len() > 0 && (l.local.vanished() || l.remote.vanished())
+}
+
+// another is the ancestor of two folders that did not meet last: the one of an
+// earlier time, or, in a new container, what the last one and the image have
+// alike.
+func (l *loop) another(p ancestor.Pair, was *ancestor.Agreed, replaced bool) *ancestor.Agreed {
+	t, known := l.saver.store.Load(p)
+	switch {
+	case known && p.Remote != "":
+		return t
+	case replaced:
+		// The files of the image. What is new in the same container, or in another
+		// person's pod, is somebody's.
+		return &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
+	}
+	return ancestor.Nothing()
 }
 
 // mergeable is true for files whose two versions can become one.

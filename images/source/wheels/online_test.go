@@ -47,7 +47,7 @@ func TestOnlineTheHubsEnvironmentIsPips(t *testing.T) {
 	compareWithPip(t, tree, files)
 }
 
-func copyOut(t *testing.T, s Store, input recipe.Input, folder string) {
+func copyOut(t *testing.T, s source.Inputs, input recipe.Input, folder string) {
 	t.Helper()
 	content, err := s.Open(t.Context(), input.Hash)
 	require.NoError(t, err)

@@ -1,0 +1,143 @@
+package envs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/noise"
+	"github.com/kfdev/kfdev/stack/policy"
+)
+
+// narrow takes digests of earlier releases out of the policy that nothing in
+// the cluster names any more; what something still names is kept, and written
+// down.
+func (p *promotion) narrow(ctx context.Context, lease *ledger.Lease) error {
+	live, _, err := policy.Read(ctx, p.live.client)
+	if err != nil {
+		return err
+	}
+	locked := p.locked()
+	kept, err := policy.Retain(ctx, p.live.client, live.Digests, locked)
+	if err != nil {
+		return err
+	}
+	narrowed, err := p.policyOf(p.parts[1:], append(slices.Clone(kept), locked...))
+	if err != nil {
+		return err
+	}
+	p.parts[0] = narrowed
+	delete(p.planned, policySet) // it was for while both releases are there
+	if _, err := p.applyPart(ctx, lease, narrowed); err != nil {
+		return err
+	}
+	_, err = lease.Update(ctx, func(l *ledger.Ledger) error {
+		l.Kept = kept
+		return nil
+	})
+	return err
+}
+
+// settle records what is now, so that drift is found quickly.
+func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, _ *Promoted) error {
+	if err := p.narrow(ctx, lease); err != nil {
+		return err
+	}
+	if err := lease.Fence(ctx); err != nil {
+		return err
+	}
+	wanted, err := p.wanted(ctx)
+	if err != nil {
+		return err
+	}
+	report, err := drift.New(p.live.client, noise.Default(), p.sink).Settle(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	return drifted("settling the release", p.name, report)
+}
+
+// wanted is what the environment is to be.
+func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
+	w := drift.Wanted{Release: p.digest(), Images: allowed(p.lock, nil)}
+	for _, each := range p.parts {
+		seeded, err := p.live.seeder.Plan(ctx, each.Component)
+		if err != nil {
+			return w, err
+		}
+		set, err := setOf(each, seeded.Authorities)
+		if err != nil {
+			return w, err
+		}
+		w.Sets = append(w.Sets, set)
+	}
+	return w, nil
+}
+
+// drifted is the fault of a report with findings.
+func drifted(op, subject string, r drift.Report) error {
+	if !r.Drifted() {
+		return nil
+	}
+	found := make([]error, 0, len(r.Findings))
+	for _, f := range r.Findings {
+		found = append(found, errors.New(f.String()))
+	}
+	return &fault.Error{Op: op, Subject: subject, Kind: fault.Drift, Err: errors.Join(found...),
+		Hint: fmt.Sprintf("kfdev drift %s tells more; kfdev drift %s --fix shows how it is mended", subject, subject)}
+}
+
+// verifySite runs the smoke tests of the environment and writes down how they
+// ended.
+func (p *promotion) verifySite(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
+	task := progress.Start(p.sink, "promote/verify", "verifying "+p.name, 0, progress.None)
+	var errs []error
+	v := ledger.Verification{Release: p.digest(), At: time.Now()}
+	for _, each := range p.parts {
+		if each.Smoke == "" {
+			continue
+		}
+		tested, err := p.smokeSite(ctx, each)
+		result.Tests = append(result.Tests, tested)
+		v.Results = append(v.Results, ledger.Result{Name: each.Name, Failed: tested.Error})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", each.Name, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(v.Results) == 0 { // a stack without tests is verified by being ready
+		v.Results = []ledger.Result{{Name: "ready"}}
+	}
+	err := errors.Join(errs...)
+	task.End(err)
+	if ctx.Err() != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	_, noted := lease.Update(ctx, func(l *ledger.Ledger) error {
+		l.Verify(v)
+		return nil
+	})
+	return errors.Join(err, noted)
+}
+
+func (p *promotion) smokeSite(ctx context.Context, each part) (Tested, error) {
+	tested := Tested{Component: each.Name}
+	c, err := p.component(p.file, each.Name, p.file.Stack.Components[each.Name].Folder)
+	if err == nil {
+		each.Files, each.Dir = c.Files, c.Dir // the program that a test trains with
+		tested.Result, err = p.smoke(ctx, each, p.live)
+	}
+	tested.OK = err == nil
+	if err != nil {
+		tested.Error = err.Error()
+	}
+	return tested, err
+}
