@@ -123,7 +123,7 @@ func TestCheckSaysInWhatTheLockWouldChangeAndWritesNothing(t *testing.T) {
 	made := b.archive.made
 
 	b.recipes["extra/recipe.yaml"] = file(strings.ReplaceAll(string(b.recipes["extra/recipe.yaml"].Data), "[curl]", "[curl, jq]"))
-	b.catalog["storage/all.yaml"] = file(deployment("storage", "registry.example/storage:v1") + "  replicas: 2\n")
+	b.catalog["storage/all.yaml"] = file(deployment("storage", "registry.example/storage:v1") + "  minReadySeconds: 2\n")
 	got, err := b.lock(t, LockOptions{Check: true})
 	require.Equal(t, fault.Drift, fault.KindOf(err))
 	var told []string

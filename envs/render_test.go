@@ -81,7 +81,8 @@ func TestEachEnvironmentIsRendered(t *testing.T) {
 
 func TestDevIsBroughtUpAsItIsRendered(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, strings.Replace(threePlaces, "dev: 1", "dev: 3", 1))
+	_, differences, _ := strings.Cut(threePlaces, "differences:")
+	b := newBench(t, bothComponents+"differences:"+strings.Replace(differences, "dev: 1, staging: 2, prod: 5", "dev: 3", 1))
 	_, err := b.lock(t, LockOptions{})
 	require.NoError(t, err)
 	s, err := b.engine(t).settled(t.Context())
