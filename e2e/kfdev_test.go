@@ -195,7 +195,7 @@ func (b *bench) clients(t *testing.T) kubernetes.Interface {
 func sweep(t *testing.T) {
 	t.Helper()
 	ids := docker(t, "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster="+contextName)
-	for _, id := range append(strings.Fields(ids), strings.Fields(docker(t, "ps", "-aq", "--filter", "name=^"+registryName+"(-squatter)?$"))...) {
+	for _, id := range append(strings.Fields(ids), strings.Fields(docker(t, "ps", "-aq", "--filter", "name=^"+registryName+"(-squatter-[0-9])?$"))...) {
 		docker(t, "rm", "-fv", id)
 	}
 	for _, volume := range strings.Fields(docker(t, "volume", "ls", "-q", "--filter", "name=^"+registryName+"$")) {

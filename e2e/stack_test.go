@@ -68,10 +68,10 @@ func TestStack(t *testing.T) {
 		{"sync", testSync},
 		{"what is not in the lock is named", testForeign},
 		{"down and up keep everything", testDownUp},
-		{"the node's address changes", testChangedAddress},
 		{"a kill while a component is applied", testKillWhileApplying},
 		{"a component that left the project is removed", testRemoval},
 		{"a lost registry is filled again, on another port", testLostRegistry},
+		{"the node's address changes", testChangedAddress},
 		{"down --delete leaves nothing", testDelete},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, b) }) {

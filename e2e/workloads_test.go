@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -113,19 +114,24 @@ func testDownUp(t *testing.T, b *bench) {
 // cluster is down: it comes up at another one, and works.
 func testChangedAddress(t *testing.T, b *bench) {
 	t.Helper()
-	const squatter = registryName + "-squatter"
-	address := func() string {
-		return docker(t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+kind.Network()+`").IPAddress}}`, nodeName)
+	address := func(container string) string {
+		return docker(t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+kind.Network()+`").IPAddress}}`, container)
 	}
-	before := address()
+	before := address(nodeName)
 	require.NotEmpty(t, before)
 	b.run(t, 0, "down")
-	docker(t, "run", "-d", "--name", squatter, "--label", "kfdev.dev/owned=e2e", "--network", kind.Network(), "--ip", before,
-		docker(t, "inspect", "--format", "{{.Image}}", registryName))
-	t.Cleanup(func() { docker(t, "rm", "-fv", squatter) })
+	// Docker gives the lowest address that is free; the network takes no wishes.
+	image, taken := docker(t, "inspect", "--format", "{{.Image}}", registryName), ""
+	for i := 0; i < 10 && taken != before; i++ {
+		squatter := fmt.Sprintf("%s-squatter-%d", registryName, i)
+		t.Cleanup(func() { docker(t, "rm", "-fv", squatter) })
+		docker(t, "run", "-d", "--name", squatter, "--label", "kfdev.dev/owned=e2e", "--network", kind.Network(), image)
+		taken = address(squatter)
+	}
+	require.Equal(t, before, taken, "nothing else got the node's address")
 	up := decode[upped](t, b, 0, "up")
 	require.Equal(t, "done", up.state(t, "cluster"))
-	after := address()
+	after := address(nodeName)
 	require.NotEqual(t, before, after)
 	t.Logf("the node moved from %s to %s", before, after)
 	nodes, err := b.clients(t).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
