@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/filelock"
 )
 
 // holdAgain is how often a lock that another process holds is asked for. A
@@ -21,8 +20,8 @@ const holdAgain = 50 * time.Millisecond
 // number may hold the store at once.
 func (s *Store) Hold(ctx context.Context) (release func() error, err error) {
 	for {
-		release, err = s.flock(unix.LOCK_SH)
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		release, err = s.flock(filelock.Shared)
+		if !errors.Is(err, filelock.ErrHeld) {
 			return release, s.fault("locking the image store", "", err)
 		}
 		select {
@@ -35,8 +34,8 @@ func (s *Store) Hold(ctx context.Context) (release func() error, err error) {
 
 // alone locks the store against everybody else, at once or not at all.
 func (s *Store) alone() (release func() error, err error) {
-	release, err = s.flock(unix.LOCK_EX)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	release, err = s.flock(filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil, &fault.Error{
 			Op: "locking the image store", Subject: s.dir, Err: errors.New("another kfdev is using it"),
 			Hint: "wait until it has ended and try again",
@@ -45,19 +44,13 @@ func (s *Store) alone() (release func() error, err error) {
 	return release, s.fault("locking the image store", "", err)
 }
 
-func (s *Store) flock(how int) (func() error, error) {
+func (s *Store) flock(how filelock.Mode) (func() error, error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
+	if err := filelock.Hold(f, how); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close, nil // closing lets the lock go
+	return func() error { return filelock.Drop(f) }, nil
 }

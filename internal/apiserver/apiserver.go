@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -65,16 +66,29 @@ const readyWithin = 90 * time.Second
 // Start starts the servers and waits until they are ready. What it started is
 // stopped again where it fails. The context bounds the start, not the life.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	s := &Server{dir: o.Dir}
-	if err := s.start(ctx, o); err != nil {
-		return nil, errors.Join(err, s.Stop())
+	for try := 1; ; try++ {
+		s := &Server{dir: o.Dir}
+		err := s.start(ctx, o)
+		if err == nil {
+			return s, nil
+		}
+		err = errors.Join(err, s.Stop())
+		if try == portTries || !strings.Contains(err.Error(), unix.EADDRINUSE.Error()) {
+			return nil, err
+		}
 	}
-	return s, nil
 }
+
+// portTries bounds how often other ports are chosen: none can be kept free
+// for another process between the choice and its use.
+const portTries = 5
 
 func (s *Server) start(ctx context.Context, o Options) error {
 	ports, err := freePorts(3)
 	if err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp(s.dir, "try"); err != nil {
 		return err
 	}
 	token, err := s.credentials()

@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Holder says who holds a lock. The zero Holder is one that has not yet said
@@ -87,7 +85,7 @@ func Acquire(ctx context.Context, path, command string, waiting func(Holder)) (*
 // Release gives the lock back.
 func (l *Lock) Release() error {
 	// Emptied first, so that nobody is named who holds it no more.
-	return errors.Join(l.file.Truncate(0), l.file.Close())
+	return errors.Join(l.file.Truncate(0), Drop(l.file))
 }
 
 func open(path string) (*os.File, error) {
@@ -98,8 +96,8 @@ func open(path string) (*os.File, error) {
 }
 
 func take(f *os.File, path, command string) (*Lock, error) {
-	err := flock(f)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err := Hold(f, Exclusive)
+	if errors.Is(err, ErrHeld) {
 		return nil, errors.Join(&HeldError{Path: path, Holder: read(f)}, f.Close())
 	}
 	if err == nil {
@@ -109,14 +107,6 @@ func take(f *os.File, path, command string) (*Lock, error) {
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
 	return &Lock{file: f}, nil
-}
-
-func flock(f *os.File) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 func write(f *os.File, h Holder) error {

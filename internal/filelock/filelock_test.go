@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/kfdev/kfdev/internal/filelock"
 )
@@ -154,4 +155,23 @@ func TestAFileThatSaysNothingNamesNobody(t *testing.T) {
 	_, err = filelock.TryAcquire(path, "kfdev up")
 	require.ErrorContains(t, err, "held by another process")
 	require.NoError(t, lock.Release())
+}
+
+// A program that is being started has a copy of every descriptor between fork
+// and exec; who comes next must get the lock all the same.
+func TestALockIsFreeThoughACopyOfItsDescriptorIsOpen(t *testing.T) {
+	t.Parallel()
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	require.NoError(t, filelock.Hold(f, filelock.Exclusive))
+	started, err := unix.Dup(int(f.Fd())) //nolint:gosec // a descriptor is a small number
+	require.NoError(t, err)
+	defer unix.Close(started) //nolint:errcheck // nothing was written
+
+	second, err := os.Open(f.Name())
+	require.NoError(t, err)
+	require.ErrorIs(t, filelock.Hold(second, filelock.Shared), filelock.ErrHeld)
+	require.NoError(t, filelock.Drop(f))
+	require.NoError(t, filelock.Hold(second, filelock.Exclusive))
+	require.NoError(t, filelock.Drop(second))
 }

@@ -69,7 +69,7 @@ func (s *state) close() error {
 	var err error
 	if s.lock != nil {
 		// Emptied first, so that nobody is named who holds it no more.
-		err = errors.Join(s.lock.Truncate(0), s.lock.Close())
+		err = errors.Join(s.lock.Truncate(0), filelock.Drop(s.lock))
 	}
 	return errors.Join(err, s.root.Close())
 }
@@ -143,9 +143,9 @@ func (s *state) take(o Options) error {
 	if err != nil {
 		return &fault.Error{Op: "opening the folder", Subject: o.Root, Err: err}
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor is a small number
+	err = filelock.Hold(f, filelock.Exclusive)
 	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, filelock.ErrHeld):
 		who := heldBy(f)
 		return errors.Join(&fault.Error{
 			Op: "opening the folder", Subject: o.Root, Kind: fault.Preflight,

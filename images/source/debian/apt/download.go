@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/filelock"
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
@@ -14,7 +15,7 @@ import (
 // Task, when not nil, is told the bytes as they come. What arrived is for the
 // caller to check against the hash it has.
 func (a *Archive) Download(ctx context.Context, packages []Package, dir string, task *progress.Task) error {
-	unlock, err := a.lock(ctx, shared)
+	unlock, err := a.lock(ctx, filelock.Shared)
 	if err != nil {
 		return err
 	}

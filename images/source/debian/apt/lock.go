@@ -6,14 +6,8 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kfdev/kfdev/internal/fault"
-)
-
-const (
-	shared    = unix.LOCK_SH
-	exclusive = unix.LOCK_EX
+	"github.com/kfdev/kfdev/internal/filelock"
 )
 
 // lockEvery is how often a taken lock is tried again. flock(2) cannot be
@@ -22,7 +16,7 @@ const lockEvery = 50 * time.Millisecond
 
 // lock takes the private folder's lock, against other processes too. The
 // indexes are replaced only under the exclusive one.
-func (a *Archive) lock(ctx context.Context, how int) (unlock func(), err error) {
+func (a *Archive) lock(ctx context.Context, how filelock.Mode) (unlock func(), err error) {
 	f, err := os.OpenFile(a.path("lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, &fault.Error{Op: "locking apt's private folder", Subject: a.dir, Err: err}
@@ -30,11 +24,11 @@ func (a *Archive) lock(ctx context.Context, how int) (unlock func(), err error) 
 	tick := time.NewTicker(lockEvery)
 	defer tick.Stop()
 	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		err := filelock.Hold(f, how)
 		if err == nil {
-			return func() { _ = f.Close() }, nil
+			return func() { _ = filelock.Drop(f) }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, errors.Join(&fault.Error{Op: "locking apt's private folder", Subject: a.dir, Err: err}, f.Close())
 		}
 		select {

@@ -16,13 +16,14 @@ import (
 
 	"github.com/kfdev/kfdev/images/source/debian/deb"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/filelock"
 )
 
 // Resolve returns the packages that the asked ones need on an empty machine,
 // themselves among them, by apt's own resolver: no Recommends, none of refuse,
 // and each of prefer at its version where the archive still has it.
 func (a *Archive) Resolve(ctx context.Context, asked, refuse []string, prefer []Package) ([]Package, error) {
-	unlock, err := a.lock(ctx, shared)
+	unlock, err := a.lock(ctx, filelock.Shared)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (a *Archive) Versions(ctx context.Context, names []string) (map[string][]Pa
 // show runs apt-cache show. It ends with an error where it knows none of the
 // names, so what it shows is the answer.
 func (a *Archive) show(ctx context.Context, args []string) ([]Package, error) {
-	unlock, err := a.lock(ctx, shared)
+	unlock, err := a.lock(ctx, filelock.Shared)
 	if err != nil {
 		return nil, err
 	}

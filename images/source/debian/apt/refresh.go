@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/filelock"
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
@@ -22,7 +23,7 @@ func (a *Archive) Refresh(ctx context.Context, maxAge time.Duration) (bool, erro
 	if err := a.prepare(); err != nil {
 		return false, err
 	}
-	unlock, err := a.lock(ctx, exclusive)
+	unlock, err := a.lock(ctx, filelock.Exclusive)
 	if err != nil {
 		return false, err
 	}
