@@ -32,6 +32,23 @@ type sitePlan struct {
 	}
 }
 
+// team is a profile of the project, and podDefault what it has in a file.
+const (
+	team = `
+profiles:
+  - name: vision
+    owner: ana@example.com
+    contributors: [{user: bob@example.com, role: edit}, {user: eve@example.com, role: view}]
+    quota: {cpu: 2, memory: 2Gi, pods: "10"}
+    objects: [teams/*.yaml]
+`
+	podDefault = `apiVersion: kubeflow.org/v1alpha1
+kind: PodDefault
+metadata: {name: token}
+spec: {desc: a token, selector: {matchLabels: {token: "true"}}, env: [{name: A, value: B}]}
+`
+)
+
 type driftReport struct {
 	Findings []struct {
 		Class, Path string
@@ -59,6 +76,9 @@ func TestPromotion(t *testing.T) {
 	head, _, found := strings.Cut(string(text), "\nsync:\n")
 	require.True(t, found)
 	head = strings.Replace(head, "preset: core", "preset: tiny\n  components: {profile-controller: {}}", 1)
+	head += team
+	require.NoError(t, os.MkdirAll(filepath.Join(b.project, "teams"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(b.project, "teams", "vision.yaml"), []byte(podDefault), 0o600))
 	require.NoError(t, os.WriteFile(file, []byte(head), 0o600))
 	b.run(t, 0, "lock")
 	b.run(t, 0, "up")
@@ -80,6 +100,13 @@ differences:
     values: {prod: 3}
     default: 2
     reason: more to go back to
+    owner: e2e
+  - id: vision-owner
+    paths: [kubeflow.org/Profile/vision/spec/owner/name]
+    allow: {pattern: ".+@example.com"}
+    values: {prod: zoe@example.com}
+    default: ana@example.com
+    reason: production has an owner of its own
     owner: e2e
 `), 0o600))
 
@@ -136,10 +163,17 @@ differences:
 	require.True(t, strings.HasPrefix(there.Spec.Template.Spec.Containers[0].Image, prod.pull+"/"))
 	require.Equal(t, plan.Release, decode[sitePlan](t, b, 0, "plan", "prod").InForce, "one digest everywhere")
 
+	teams, err := prod.clients(t).CoreV1().Namespaces().Get(t.Context(), "vision", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "zoe@example.com", teams.Annotations["owner"])
+	rights, err := prod.clients(t).RbacV1().RoleBindings("vision").Get(t.Context(), "namespaceAdmin", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "zoe@example.com", rights.Subjects[0].Name)
+
 	// The two are the same, but for what is declared; a class that one has is not.
 	parity := decode[parityReport](t, b, 0, "diff", "staging", "prod")
 	require.True(t, parity.Same)
-	require.Equal(t, 1, parity.Budget.Declared)
+	require.Equal(t, 3, parity.Budget.Declared, "a number, an owner, and the owner's namespace")
 	_, err = prod.clients(t).StorageV1().StorageClasses().Create(t.Context(), &storagev1.StorageClass{
 		ObjectMeta: metav1.ObjectMeta{Name: "slow"}, Provisioner: "example.com/disk",
 	}, metav1.CreateOptions{})

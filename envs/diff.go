@@ -93,7 +93,7 @@ func (e *Engine) Diff(ctx context.Context, a, b string) (parity Parity, err erro
 		A: sides[0].ParitySide, B: sides[1].ParitySide, Same: sides[0].ParitySide.Release == sides[1].ParitySide.Release,
 		Components: otherComponents(sides[0].made, sides[1].made), Images: otherImages(sides[0].made, sides[1].made),
 	}
-	prover := difference.Prover{Entries: e.file.Differences, Images: map[string]difference.Relocated{}, Source: difference.ByOwner}
+	prover := difference.Prover{Entries: e.entries(), Images: map[string]difference.Relocated{}, Source: difference.ByOwner}
 	objects := map[string][]*unstructured.Unstructured{}
 	for _, s := range sides {
 		objects[s.Environment] = s.objects
@@ -106,7 +106,7 @@ func (e *Engine) Diff(ctx context.Context, a, b string) (parity Parity, err erro
 		return parity, err
 	}
 	now := time.Now()
-	parity.Budget = difference.Count(proof, e.file.Differences, now)
+	parity.Budget = difference.Count(proof, e.entries(), now)
 	parity.Suggested = difference.Suggest(proof.Findings)
 	parity.Configuration = append([]difference.Finding{}, proof.Findings...)
 	slices.SortStableFunc(parity.Configuration, func(x, y difference.Finding) int { return cmp.Compare(worseFinding(y), worseFinding(x)) })

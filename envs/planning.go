@@ -18,7 +18,7 @@ import (
 )
 
 // policySet is the set of the policy that keeps other images out.
-const policySet = "policy"
+const policySet = project.PolicyName
 
 // SitePlan is what a promotion would do, object by object.
 type SitePlan struct {
@@ -74,6 +74,9 @@ type PlanOptions struct {
 	Release string
 	// Force has fields taken from whoever holds them, as MANAGER or KIND/NAME.
 	Force []string
+	// PruneNamespaces deletes the namespaces of profiles that have left the
+	// project, with everything in them. They stay otherwise.
+	PruneNamespaces bool
 }
 
 // PlanSite says what promoting to an environment would do. It writes nothing.
@@ -226,6 +229,9 @@ func namespacesOf(parts []part) []string {
 		all = append(all, p.Namespace)
 		for _, o := range p.rendered.Objects {
 			all = append(all, o.GetNamespace())
+			if o.GetKind() == "Namespace" && o.GetAPIVersion() == "v1" {
+				all = append(all, o.GetName())
+			}
 		}
 	}
 	slices.Sort(all)
@@ -238,7 +244,7 @@ func (p *promotion) propose(ctx context.Context, each part) (PlannedSet, error) 
 	if err != nil {
 		return PlannedSet{}, err
 	}
-	set, err := setOf(each, seeded.Authorities)
+	set, err := p.setOf(ctx, each, seeded.Authorities)
 	if err != nil {
 		return PlannedSet{}, err
 	}
@@ -280,7 +286,11 @@ func (p *promotion) planRemoved(ctx context.Context) ([]RemovedSet, error) {
 		if slices.ContainsFunc(p.parts, func(each part) bool { return each.Name == name }) {
 			continue
 		}
-		changes, err := p.live.applier.PlanRemove(ctx, name)
+		named, err := p.leaving(ctx, apply.Set{Name: name})
+		if err != nil {
+			return removed, err
+		}
+		changes, err := p.live.applier.PlanRemove(ctx, name, named...)
 		if err != nil {
 			return removed, fmt.Errorf("%s: %w", name, err)
 		}

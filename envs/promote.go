@@ -227,7 +227,11 @@ func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *
 		if err := lease.Fence(ctx); err != nil {
 			return err
 		}
-		if result.Changes[r.Name], err = p.live.Remove(ctx, r.Name); err != nil {
+		named, err := p.leaving(ctx, apply.Set{Name: r.Name})
+		if err != nil {
+			return err
+		}
+		if result.Changes[r.Name], err = p.live.applier.Remove(ctx, r.Name, named...); err != nil {
 			return err
 		}
 	}
@@ -246,7 +250,7 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	if err != nil {
 		return nil, err
 	}
-	set, err := setOf(each, seeded.Authorities)
+	set, err := p.setOf(ctx, each, seeded.Authorities)
 	if err != nil {
 		return seeded.Changes, err
 	}

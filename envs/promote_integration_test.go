@@ -39,10 +39,21 @@ type places struct {
 
 func newPlaces(t *testing.T) *places {
 	t.Helper()
+	return newPlacesOf(t, threePlaces)
+}
+
+// text is a project's, with the registry that is there.
+func (p *places) text(project string) string {
+	return strings.NewReplacer("registry.staging.example", p.host+"/staging", "registry.prod.example", p.host+"/prod").Replace(project)
+}
+
+// newPlacesOf are the places of another project.
+func newPlacesOf(t *testing.T, text string) *places {
+	t.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	p := &places{clients: map[string]*kube.Client{}, host: strings.TrimPrefix(server.URL, "http://")}
-	p.bench = newBench(t, strings.NewReplacer("registry.staging.example", p.host+"/staging", "registry.prod.example", p.host+"/prod").Replace(threePlaces))
+	p.bench = newBench(t, p.text(text))
 	for _, name := range []string{"dev", "staging", "prod"} {
 		config := apiserver.Run(t, true)
 		client, err := kube.Connect(config)
@@ -80,6 +91,10 @@ func (p *places) upDev(t *testing.T) {
 		_, err := live.Apply(t.Context(), each)
 		require.NoError(t, err)
 		require.NoError(t, live.Ready(t.Context(), each))
+		if each.Smoke != "" {
+			_, err := e.smoke(t.Context(), each, live)
+			require.NoError(t, err)
+		}
 	}
 	require.NoError(t, e.recordDev(t.Context(), s))
 	require.NoError(t, e.recordVerified(t.Context(), s, nil))

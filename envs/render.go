@@ -93,7 +93,7 @@ func (e *Engine) renderAll(s settled) (map[string]environmentRender, error) {
 		return nil, err
 	}
 	all := map[string]environmentRender{}
-	prover := difference.Prover{Entries: e.file.Differences, Images: map[string]difference.Relocated{}}
+	prover := difference.Prover{Entries: e.entries(), Images: map[string]difference.Relocated{}}
 	objects := map[string][]*unstructured.Unstructured{}
 	for _, name := range e.file.Environments.Order() {
 		one, err := e.renderFor(s, name)
@@ -143,7 +143,7 @@ func (e *Engine) renderFor(s settled, name string) (environmentRender, error) {
 		}
 		r.parts = append(r.parts, p)
 	}
-	if r.objects, r.used, err = difference.Render(base, e.file.Differences, name); err != nil {
+	if r.objects, r.used, err = difference.Render(base, e.entries(), name); err != nil {
 		return r, e.placed(err)
 	}
 	for _, o := range r.objects {

@@ -11,6 +11,7 @@ import (
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/noise"
 	"github.com/kfdev/kfdev/stack/policy"
 )
@@ -65,7 +66,7 @@ func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, _ *Promoted
 
 // wanted is what the environment is to be.
 func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
-	w := drift.Wanted{Release: p.digest(), Images: allowed(p.lock, nil)}
+	w := drift.Wanted{Release: p.digest(), Images: allowed(p.lock, nil), Profiles: profilesPart}
 	for _, each := range p.parts {
 		seeded, err := p.live.seeder.Plan(ctx, each.Component)
 		if err != nil {
@@ -130,9 +131,13 @@ func (p *promotion) verifySite(ctx context.Context, lease *ledger.Lease, result 
 
 func (p *promotion) smokeSite(ctx context.Context, each part) (Tested, error) {
 	tested := Tested{Component: each.Name}
-	c, err := p.component(p.file, each.Name, p.file.Stack.Components[each.Name].Folder)
-	if err == nil {
+	var err error
+	if each.Name != profilesPart {
+		var c stack.Component
+		c, err = p.component(p.file, each.Name, p.file.Stack.Components[each.Name].Folder)
 		each.Files, each.Dir = c.Files, c.Dir // the program that a test trains with
+	}
+	if err == nil {
 		tested.Result, err = p.smoke(ctx, each, p.live)
 	}
 	tested.OK = err == nil

@@ -58,7 +58,11 @@ func (e *Engine) stackOf(file *project.File) ([]part, error) {
 			parts = append(parts, p)
 		}
 	}
-	return parts, nil
+	teams, ok, err := e.profilesOf(file, parts)
+	if ok {
+		parts = append(parts, teams)
+	}
+	return parts, err
 }
 
 // chosen returns the preset's components with what the project adds, changes

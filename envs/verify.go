@@ -144,6 +144,6 @@ func (e *Engine) smoke(ctx context.Context, p part, live live) (smoke.Result, er
 		return smoke.Result{}, err
 	}
 	env.Component, env.Sink = p.Namespace, e.sink
-	env.Images = p.refs
+	env.Images, env.Objects = p.refs, p.rendered.Objects
 	return smoke.Run(ctx, test, env)
 }

@@ -3,7 +3,9 @@ package drift
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kfdev/kfdev/internal/kube"
@@ -54,8 +56,21 @@ func ofProfile(profile *unstructured.Unstructured) []*unstructured.Unstructured 
 	if hard, _, _ := unstructured.NestedMap(profile.Object, "spec", "resourceQuotaSpec", "hard"); len(hard) > 0 {
 		out = append(out, &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "v1", "kind": "ResourceQuota", "metadata": map[string]any{"name": "kf-resource-quota", "namespace": name},
-			"spec": map[string]any{"hard": hard},
+			"spec": map[string]any{"hard": asServed(hard)},
 		}})
+	}
+	return out
+}
+
+// asServed writes amounts as the server does: a profile, like every custom
+// resource, keeps them as they were written.
+func asServed(hard map[string]any) map[string]any {
+	out := make(map[string]any, len(hard))
+	for name, v := range hard {
+		out[name] = v
+		if q, err := resource.ParseQuantity(fmt.Sprint(v)); err == nil {
+			out[name] = q.String()
+		}
 	}
 	return out
 }

@@ -11,20 +11,35 @@ import (
 	"github.com/kfdev/kfdev/envs/project"
 )
 
-// What docs/differences.md shows is what the decoder and the schema take.
-func TestTheExamplesOfTheDocumentation(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../docs/differences.md")
+// examples reads the parts of a project file that a page shows.
+func examples(t *testing.T, page string, want int) []*project.File {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
 	require.NoError(t, err)
-	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
-	require.Len(t, examples, 2)
-	for _, example := range examples {
+	shown := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
+	require.Len(t, shown, want)
+	var all []*project.File
+	for _, example := range shown {
 		file := append([]byte(head), example[1]...)
 		f, err := project.Parse("kfdev.yaml", file)
 		require.NoError(t, err)
-		require.NotEmpty(t, f.Differences)
 		require.NoError(t, bySchema(t, file))
+		all = append(all, f)
 	}
+	return all
+}
+
+// What the documentation shows is what the decoder and the schema take.
+func TestTheExamplesOfTheDocumentation(t *testing.T) {
+	t.Parallel()
+	for _, f := range examples(t, "differences.md", 2) {
+		require.NotEmpty(t, f.Differences)
+	}
+	teams := examples(t, "profiles.md", 2)
+	require.Len(t, teams[0].Profiles, 1)
+	require.Len(t, teams[1].Differences, 2)
+	text, err := os.ReadFile("../../docs/differences.md")
+	require.NoError(t, err)
 	paths := regexp.MustCompile("(?m)^\\| [^|]+ \\| `([a-z0-9.]+/[^`]+)` \\|$").FindAllSubmatch(text, -1)
 	require.Len(t, paths, 9)
 	for _, path := range paths {

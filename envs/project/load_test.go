@@ -130,7 +130,7 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 		"a mirror with a scheme":          {head + "registry: {mirrors: {docker.io: ['https://m.example.com']}}\n", []string{`kfdev.yaml:5:34: "https://m.example.com" is not a mirror: write HOST[:PORT][/PATH], without https://`}, true},
 		"a host with a path":              {head + "registry: {mirrors: {docker.io/x: [m]}}\n", []string{`kfdev.yaml:5:22: "docker.io/x" is not a registry's host: write it as in an image's name, quay.io or localhost:5000`}, true},
 		"not YAML":                        {"a: [\n", []string{`kfdev.yaml:1:1: did not find expected node content`}, false},
-		"the future's keys are not taken": {head + "gates: []\n", []string{`kfdev.yaml:5:1: unknown key "gates": the keys here are apiVersion, differences, environments, kind, metadata, origin, platforms, registry, stack, sync`}, false},
+		"the future's keys are not taken": {head + "gates: []\n", []string{`kfdev.yaml:5:1: unknown key "gates": the keys here are apiVersion, differences, environments, kind, metadata, origin, platforms, profiles, registry, stack, sync`}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,7 +3,10 @@
 // into a new one. kfdev.lock beside it is package lock's.
 package project
 
-import "github.com/kfdev/kfdev/envs/difference"
+import (
+	"github.com/kfdev/kfdev/envs/difference"
+	"github.com/kfdev/kfdev/profiles"
+)
 
 // FileName is the project file, in the project's folder.
 const FileName = "kfdev.yaml"
@@ -37,9 +40,18 @@ type Project struct {
 	Sync []Sync `yaml:"sync,omitempty"`
 	// The places that the stack runs in.
 	Environments Environments `yaml:"environments,omitempty"`
+	// Teams, each with a namespace of its own: the same in every environment.
+	Profiles []profiles.Profile `yaml:"profiles,omitempty"`
 	// What environments may do differently. Whatever is not listed here is the same everywhere.
 	Differences []difference.Entry `yaml:"differences,omitempty"`
 }
+
+// Names of what stands beside the components in every cluster; no component is
+// called so.
+const (
+	ProfilesName = "profiles" // the project's profiles
+	PolicyName   = "policy"   // what keeps other images out
+)
 
 // Metadata names the project.
 type Metadata struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/internal/strictyaml"
+	"github.com/kfdev/kfdev/profiles"
 )
 
 // validate returns what is wrong with the values, beyond what is known
@@ -29,6 +30,7 @@ func (f *File) validate(known strictyaml.Problems) strictyaml.Problems {
 	v.syncs(f.Sync)
 	v.cluster(f.Environments.Dev.Cluster.Kind)
 	v.environments(f.Metadata.Name, f.Environments)
+	v.profiles(f.Profiles)
 	v.differences(f.Differences, f.Environments.Order())
 	return v.problems
 }
@@ -56,6 +58,12 @@ func (v *validator) differences(all []difference.Entry, environments []string) {
 		} else {
 			v.at(path, "%s", p.Text)
 		}
+	}
+}
+
+func (v *validator) profiles(all []profiles.Profile) {
+	for _, p := range profiles.Check(all) {
+		v.at(append([]any{"profiles"}, p.At...), "%s", p.Text)
 	}
 }
 
@@ -133,6 +141,9 @@ func (v *validator) component(name string, c Component) {
 	path := []any{"stack", "components", name}
 	if len(name) > 63 || !matches(labelForm, name) {
 		v.key(path, "%q cannot be a component's name: lower-case letters, digits and hyphens, at most 63", name)
+	}
+	if name == ProfilesName || name == PolicyName {
+		v.key(path, "%q is what kfdev itself calls a part of the stack: a component needs another name", name)
 	}
 	if v.doc.Has(sub(path, "folder")...) {
 		switch {

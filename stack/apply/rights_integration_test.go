@@ -75,7 +75,7 @@ func TestIntegrationRights(t *testing.T) {
 	applier := func(c *kube.Client) *apply.Applier { return apply.New(c, &open{}, progress.Discard) }
 	strong := func(set apply.Set) apply.Set { // with rights that the promoter does not hold itself
 		set.Objects = append(set.Objects,
-			object(t, "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: impersonator}, rules: [{apiGroups: [''], resources: [users], verbs: [impersonate]}]}"),
+			object(t, "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: impersonator}, rules: [{apiGroups: [''], resources: [groups], verbs: [impersonate]}]}"),
 			object(t, "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: impersonator}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: impersonator}, subjects: [{kind: ServiceAccount, name: account, namespace: rights}]}"))
 		return set
 	}
@@ -85,7 +85,7 @@ func TestIntegrationRights(t *testing.T) {
 	t.Run("a promoter without a verb", func(t *testing.T) {
 		for verb, want := range map[string]string{
 			"create": "create configmaps in rights", "patch": "patch deployments.apps in rights", "get": "get services in rights", "list": "list roles.rbac.authorization.k8s.io", "watch": "watch customresourcedefinitions.apiextensions.k8s.io",
-			"escalate": "impersonate users (for ClusterRole/impersonator)", "bind": "impersonate users (for ClusterRoleBinding/impersonator)",
+			"escalate": "impersonate groups (for ClusterRole/impersonator)", "bind": "impersonate groups (for ClusterRoleBinding/impersonator)",
 		} {
 			p := propose(t, promoter, set)
 			weak := applier(r.user("no-"+verb, without(r.file("promoter"), verb)))
@@ -125,7 +125,7 @@ func TestIntegrationRights(t *testing.T) {
 	t.Run("who holds the rules need not escalate", func(t *testing.T) {
 		role := without(without(r.file("promoter"), "escalate"), "bind")
 		rules, _, _ := unstructured.NestedSlice(role.Object, "rules")
-		rules = append(rules, map[string]any{"apiGroups": []any{""}, "resources": []any{"users"}, "verbs": []any{"impersonate"}})
+		rules = append(rules, map[string]any{"apiGroups": []any{""}, "resources": []any{"groups"}, "verbs": []any{"impersonate"}})
 		require.NoError(t, unstructured.SetNestedSlice(role.Object, rules, "rules"))
 		weak := applier(r.user("holder", role))
 		fresh := apply.Set{Name: "fresh", Namespace: "default", Objects: strong(apply.Set{}).Objects}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -60,6 +61,8 @@ type Env struct {
 	Namespace string
 	// Images are the component's images by the names its file gives them.
 	Images map[string]images.Ref
+	// Objects are what the component is in the cluster.
+	Objects []*unstructured.Unstructured
 	Sink   progress.Sink
 }
 

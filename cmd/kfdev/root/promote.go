@@ -56,6 +56,7 @@ that, or says what is no longer as it was.`,
 	}
 	cmd.Flags().StringVar(&o.Release, "release", "", "an earlier release, by its digest")
 	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
+	pruneNamespaces(cmd, &o)
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to a file")
 	return cmd
 }
@@ -219,8 +220,13 @@ with the next. No field is ever taken from another owner unless --take-from says
 	cmd.Flags().StringVar(&o.Release, "release", "", "an earlier release, by its digest")
 	cmd.Flags().StringVar(&plan, "plan", "", "a plan that kfdev plan --out wrote: exactly that is done")
 	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
+	pruneNamespaces(cmd, &o.PlanOptions)
 	cmd.MarkFlagsMutuallyExclusive("plan", "release")
 	return cmd
+}
+
+func pruneNamespaces(cmd *cobra.Command, o *envs.PlanOptions) {
+	cmd.Flags().BoolVar(&o.PruneNamespaces, "prune-namespaces", false, "delete the namespaces of profiles that have left the project, with everything in them")
 }
 
 func promotedText(w io.Writer, r envs.Promoted, failed error) error {

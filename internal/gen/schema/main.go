@@ -18,6 +18,7 @@ import (
 	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/envs/difference/fieldpath"
 	"github.com/kfdev/kfdev/envs/project"
+	"github.com/kfdev/kfdev/profiles"
 	"github.com/kfdev/kfdev/schema"
 )
 
@@ -39,7 +40,7 @@ func run() error {
 // generate returns the schema. The sources are looked for below the working folder.
 func generate() ([]byte, error) {
 	r := jsonschema.Reflector{FieldNameTag: "yaml", Mapper: mapper}
-	for _, dir := range []string{"./envs/project", "./envs/difference"} {
+	for _, dir := range []string{"./envs/project", "./envs/difference", "./profiles"} {
 		if err := r.AddGoComments("github.com/kfdev/kfdev", dir, jsonschema.WithFullComment()); err != nil {
 			return nil, fmt.Errorf("reading the comments: %w", err)
 		}
@@ -80,7 +81,7 @@ func mapper(t reflect.Type) *jsonschema.Schema {
 		return text
 	case reflect.TypeFor[difference.Date]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
-	case reflect.TypeFor[difference.Bound]():
+	case reflect.TypeFor[difference.Bound](), reflect.TypeFor[profiles.Quantity]():
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "number"}, text}}
 	case reflect.TypeFor[project.MaxDelete]():
 		count := &jsonschema.Schema{Type: "integer", Minimum: "1"}

@@ -11,6 +11,7 @@ import (
 	"github.com/kfdev/kfdev/stack/smoke"
 	"github.com/kfdev/kfdev/stack/smoke/hub"
 	"github.com/kfdev/kfdev/stack/smoke/profile"
+	"github.com/kfdev/kfdev/stack/smoke/team"
 	"github.com/kfdev/kfdev/stack/smoke/tfjob"
 	"github.com/kfdev/kfdev/stack/smoke/workflow"
 )
@@ -27,6 +28,8 @@ func Of(c stack.Component) (smoke.Test, error) {
 		return hub.Test{}, nil
 	case "workflow":
 		return workflow.Test{}, nil
+	case "profiles":
+		return team.Test{}, nil
 	case "profile":
 		return profile.Test{}, nil
 	case "tfjob":
@@ -39,5 +42,5 @@ func Of(c stack.Component) (smoke.Test, error) {
 		return nil, &fault.Error{Op: "looking for the smoke test", Subject: c.Name, Kind: fault.NotFound, Err: errors.New("the component has none")}
 	}
 	return nil, &fault.Error{Op: "looking for the smoke test", Subject: c.Name, Kind: fault.NotFound,
-		Hint: "there are tfjob, hub, workflow and profile", Err: errors.New("there is none called " + c.Smoke)}
+		Hint: "there are tfjob, hub, workflow, profile and profiles", Err: errors.New("there is none called " + c.Smoke)}
 }
