@@ -110,7 +110,11 @@ func (e *Engine) Diff(ctx context.Context, a, b string) (parity Parity, err erro
 	parity.Suggested = difference.Suggest(proof.Findings)
 	parity.Configuration = append([]difference.Finding{}, proof.Findings...)
 	slices.SortStableFunc(parity.Configuration, func(x, y difference.Finding) int { return cmp.Compare(worseFinding(y), worseFinding(x)) })
-	parity.Environment = e.compareFingerprints(sides[0].finger, sides[1].finger, &parity.Budget, now)
+	rules, err := fingerprint.Tighten(fingerprint.DefaultRules(), e.file.Fingerprint)
+	if err != nil {
+		return parity, err
+	}
+	parity.Environment = e.budgeted(fingerprint.Compare(sides[0].finger, sides[1].finger, rules), &parity.Budget, now)
 	parity.Took = time.Since(start)
 	return parity, nil
 }
@@ -125,13 +129,13 @@ func worseFinding(f difference.Finding) int {
 	return 1
 }
 
-// compareFingerprints compares what the environments are, and counts it.
-func (e *Engine) compareFingerprints(a, b fingerprint.Fingerprint, budget *difference.Budget, now time.Time) []fingerprint.Finding {
+// budgeted counts what differs in the environments themselves, worst first.
+func (e *Engine) budgeted(found []fingerprint.Finding, budget *difference.Budget, now time.Time) []fingerprint.Finding {
 	expired := map[string]bool{}
 	for _, entry := range difference.Expired(e.file.Differences, now) {
 		expired[entry.ID] = true
 	}
-	findings := append([]fingerprint.Finding{}, fingerprint.Declare(fingerprint.Compare(a, b, fingerprint.DefaultRules()), e.file.Differences)...)
+	findings := append([]fingerprint.Finding{}, fingerprint.Declare(found, e.file.Differences)...)
 	for _, f := range findings {
 		switch {
 		case f.Unknown:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -116,12 +117,26 @@ func TestIntegrationParity(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, parity.Environment, 1)
 	require.Equal(t, "nodes.kernel", parity.Environment[0].Path())
-	p.inform(t, "prod", "6.1.0")
 
-	// An entry that was declared yesterday and has expired is no excuse.
+	// A patch of the kernel is no difference, unless the project says so.
 	file := filepath.Join(p.dir, "kfdev.yaml")
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
+	p.inform(t, "prod", "6.1.9")
+	parity, err = p.engine(t).Diff(t.Context(), "staging", "prod")
+	require.NoError(t, err)
+	require.Empty(t, parity.Environment)
+	p.project(t, string(data)+"fingerprint: {nodes.kernel: {compare: exact}}\n")
+	parity, err = p.engine(t).Diff(t.Context(), "staging", "prod")
+	require.NoError(t, err)
+	require.Len(t, parity.Environment, 1)
+	require.Equal(t, "nodes.kernel", parity.Environment[0].Path())
+	p.project(t, string(data))
+	p.inform(t, "prod", "6.1.0")
+
+	p.ownNoise(t, string(data))
+
+	// An entry that was declared yesterday and has expired is no excuse.
 	p.project(t, strings.Replace(string(data), "    owner: ana\n", "    owner: ana\n    expires: 2020-01-31\n", 1))
 	_, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
 	require.NoError(t, err, "a plan can be looked at")
@@ -132,4 +147,42 @@ func TestIntegrationParity(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, parity.Budget.Expired)
 	require.NotZero(t, parity.Undeclared())
+}
+
+// ownNoise has a program of the project's own label a workload: that is drift
+// until the project says whose label it is.
+func (p *places) ownNoise(t *testing.T, project string) {
+	t.Helper()
+	label := func(manager, patch string) {
+		_, err := p.clients["staging"].Dynamic.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("extra").
+			Patch(t.Context(), "extra", types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: manager})
+		require.NoError(t, err)
+	}
+	label("billing-controller", `{"metadata":{"labels":{"billing.example.com/team":"vision"}}}`)
+	found, err := p.engine(t).Drift(t.Context(), "staging", DriftOptions{})
+	require.NoError(t, err)
+	require.True(t, found.Drifted())
+
+	p.project(t, project+"noise: noise.yaml\n")
+	_, err = p.engine(t).Drift(t.Context(), "staging", DriftOptions{})
+	require.Equal(t, fault.Usage, fault.KindOf(err), "there is no such file")
+	p.write(t, map[string]string{"noise.yaml": "fields:\n  - {name: ours}\n"})
+	_, err = p.engine(t).Drift(t.Context(), "staging", DriftOptions{})
+	require.ErrorContains(t, err, "noise.yaml:2:5: ")
+	page, err := os.ReadFile("../docs/drift.md")
+	require.NoError(t, err)
+	example := regexp.MustCompile("(?s)```yaml\n(fields:.*?)```").FindSubmatch(page)
+	require.NotNil(t, example)
+	p.write(t, map[string]string{"noise.yaml": string(example[1])})
+	found, err = p.engine(t).Drift(t.Context(), "staging", DriftOptions{})
+	require.NoError(t, err)
+	require.Empty(t, found.Findings)
+
+	// It says whose, and reaches no further.
+	label("kubectl-label", `{"metadata":{"labels":{"billing.example.com/by-hand":"x"}}}`)
+	found, err = p.engine(t).Drift(t.Context(), "staging", DriftOptions{})
+	require.NoError(t, err)
+	require.Len(t, found.Findings, 1)
+	label("kubectl-label", `{"metadata":{"labels":{"billing.example.com/by-hand":null,"billing.example.com/team":null}}}`)
+	p.project(t, project)
 }

@@ -3,6 +3,7 @@ package envs
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/kfdev/kfdev/envs/drift"
@@ -64,7 +65,11 @@ func (e *Engine) Drift(ctx context.Context, environment string, o DriftOptions) 
 	if err != nil {
 		return result, err
 	}
-	detector := drift.New(s.live.client, noise.Default(), e.sink)
+	rules, err := e.noise()
+	if err != nil {
+		return result, err
+	}
+	detector := drift.New(s.live.client, rules, e.sink)
 	if result.Done, err = detector.Fix(ctx, wanted, plan); err != nil {
 		return result, err
 	}
@@ -73,6 +78,28 @@ func (e *Engine) Drift(ctx context.Context, environment string, o DriftOptions) 
 	}
 	result.Report, err = detector.Settle(ctx, wanted)
 	return result, err
+}
+
+// noise are the rules for what is no drift, the project's own among them.
+func (e *Engine) noise() (noise.Rules, error) {
+	rules := noise.Default()
+	if e.file.Noise == "" {
+		return rules, nil
+	}
+	root, err := os.OpenRoot(e.file.Dir)
+	if err != nil {
+		return rules, &fault.Error{Op: "reading what is no drift", Subject: e.file.Noise, Err: err}
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
+	data, err := root.ReadFile(e.file.Noise)
+	var own noise.Rules
+	if err == nil {
+		own, err = noise.Parse(e.file.Noise, data)
+	}
+	if err != nil {
+		return rules, &fault.Error{Op: "reading what is no drift", Subject: e.file.Noise, Kind: fault.Usage, Err: err, Hint: "docs/drift.md shows the form"}
+	}
+	return rules.And(own), nil
 }
 
 // named are the foreign objects of a report that a person named.

@@ -12,7 +12,6 @@ import (
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/internal/fault"
-	"github.com/kfdev/kfdev/stack/noise"
 )
 
 // gates refuses a promotion whose ground is not firm: all reasons in one.
@@ -94,5 +93,9 @@ func (p *promotion) scan(ctx context.Context, full bool) (drift.Report, error) {
 	if err != nil {
 		return drift.Report{}, err
 	}
-	return drift.New(p.live.client, noise.Default(), p.sink).Scan(ctx, wanted, drift.Options{Full: full})
+	rules, err := p.noise()
+	if err != nil {
+		return drift.Report{}, err
+	}
+	return drift.New(p.live.client, rules, p.sink).Scan(ctx, wanted, drift.Options{Full: full})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack"
-	"github.com/kfdev/kfdev/stack/noise"
 	"github.com/kfdev/kfdev/stack/policy"
 )
 
@@ -57,7 +56,11 @@ func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, _ *Promoted
 	if err != nil {
 		return err
 	}
-	report, err := drift.New(p.live.client, noise.Default(), p.sink).Settle(ctx, wanted)
+	rules, err := p.noise()
+	if err != nil {
+		return err
+	}
+	report, err := drift.New(p.live.client, rules, p.sink).Settle(ctx, wanted)
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,14 @@ func comparators() []string {
 	return []string{string(Exact), string(SemverMinor), string(Floor), string(Subset), string(Ignore)}
 }
 
+// The comments of the fields below are the descriptions in the JSON Schema,
+// and speak to whoever writes a kfdev.yaml.
+
 // Rule is how one dimension is compared.
 type Rule struct {
-	Compare Comparator `yaml:"compare" json:"compare"`
-	// Floor is the least that Floor takes, of both sides; empty: what a has.
+	// When two values count as the same. exact; semver-minor: major and minor version are; floor: the later environment's is no less; subset: the later one has all of the earlier's.
+	Compare Comparator `yaml:"compare" json:"compare" jsonschema:"enum=exact,enum=semver-minor,enum=floor,enum=subset,enum=ignore"`
+	// With floor: the least that both may have. Left out: what the earlier one has.
 	Floor string `yaml:"floor,omitempty" json:"floor,omitempty"`
 	// Why says why the dimension matters.
 	Why string `yaml:"-" json:"-"`

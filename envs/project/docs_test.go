@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kfdev/kfdev/envs/difference/fieldpath"
+	"github.com/kfdev/kfdev/envs/fingerprint"
 	"github.com/kfdev/kfdev/envs/project"
 )
 
@@ -32,14 +34,18 @@ func examples(t *testing.T, page string, want int) []*project.File {
 // What the documentation shows is what the decoder and the schema take.
 func TestTheExamplesOfTheDocumentation(t *testing.T) {
 	t.Parallel()
-	for _, f := range examples(t, "differences.md", 2) {
-		require.NotEmpty(t, f.Differences)
-	}
+	entries := examples(t, "differences.md", 3)
+	require.NotEmpty(t, entries[0].Differences)
+	require.NotEmpty(t, entries[1].Differences)
+	require.Len(t, entries[2].Fingerprint, 2)
 	teams := examples(t, "profiles.md", 2)
 	require.Len(t, teams[0].Profiles, 1)
 	require.Len(t, teams[1].Differences, 2)
 	text, err := os.ReadFile("../../docs/differences.md")
 	require.NoError(t, err)
+	for name, rule := range fingerprint.DefaultRules() {
+		require.Contains(t, string(text), fmt.Sprintf("| `%s` | %s | %s |", name, rule.Compare, rule.Why))
+	}
 	paths := regexp.MustCompile("(?m)^\\| [^|]+ \\| `([a-z0-9.]+/[^`]+)` \\|$").FindAllSubmatch(text, -1)
 	require.Len(t, paths, 9)
 	for _, path := range paths {

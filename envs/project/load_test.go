@@ -123,6 +123,9 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 		"a port twice":                    {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 30080}, {host: 8080, node: 30081}]}}}}\n", []string{`kfdev.yaml:5:81: the host's port 8080 comes twice`}, true},
 		"a node's port twice":             {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 30080}, {host: 8081, node: 30080}]}}}}\n", []string{`kfdev.yaml:5:93: the node's port 30080 comes twice`}, true},
 		"the API server's port":           {head + "environments: {dev: {cluster: {kind: {ports: [{host: 8080, node: 6443}]}}}}\n", []string{`kfdev.yaml:5:66: the node's port 6443 is the API server's, which has an address of its own`}, true},
+		"a dimension":                     {head + "fingerprint: {kubernetes.versoin: {compare: exact}}\n", []string{`kfdev.yaml:5:15: there is no dimension "kubernetes.versoin": did you mean "kubernetes.version"?`}, true},
+		"a looser dimension":              {head + "fingerprint: {webhooks: {compare: ignore}}\n", []string{`kfdev.yaml:5:15: webhooks: ignore holds less than exact: declare the difference instead, with the path fingerprint/webhooks`}, true},
+		"noise from elsewhere":            {head + "noise: ../noise.yaml\n", []string{`kfdev.yaml:5:8: "../noise.yaml" is no file of the project: name one below kfdev.yaml`}, true},
 		"a component's name":              {strings.Replace(head, "core}", "core, components: {My_Part: {}}}", 1), []string{`kfdev.yaml:4:36: "My_Part" cannot be a component's name: lower-case letters, digits and hyphens, at most 63`}, true},
 		"a folder that leaves":            {strings.Replace(head, "core}", "core, components: {a: {folder: ../x}}}", 1), []string{`kfdev.yaml:4:48: the folder "../x" leaves the project: name one below kfdev.yaml`}, true},
 		"an empty folder":                 {strings.Replace(head, "core}", "core, components: {a: {folder: ''}}}", 1), []string{`kfdev.yaml:4:48: no folder is named: name one, or take the key out`}, false},
@@ -130,7 +133,7 @@ func TestBadFilesAreRefusedWithEveryPlace(t *testing.T) {
 		"a mirror with a scheme":          {head + "registry: {mirrors: {docker.io: ['https://m.example.com']}}\n", []string{`kfdev.yaml:5:34: "https://m.example.com" is not a mirror: write HOST[:PORT][/PATH], without https://`}, true},
 		"a host with a path":              {head + "registry: {mirrors: {docker.io/x: [m]}}\n", []string{`kfdev.yaml:5:22: "docker.io/x" is not a registry's host: write it as in an image's name, quay.io or localhost:5000`}, true},
 		"not YAML":                        {"a: [\n", []string{`kfdev.yaml:1:1: did not find expected node content`}, false},
-		"the future's keys are not taken": {head + "gates: []\n", []string{`kfdev.yaml:5:1: unknown key "gates": the keys here are apiVersion, differences, environments, kind, metadata, origin, platforms, profiles, registry, stack, sync`}, false},
+		"the future's keys are not taken": {head + "gates: []\n", []string{`kfdev.yaml:5:1: unknown key "gates": the keys here are apiVersion, differences, environments, fingerprint, kind, metadata, noise, origin, platforms, profiles, registry, stack, sync`}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ package project
 
 import (
 	"github.com/kfdev/kfdev/envs/difference"
+	"github.com/kfdev/kfdev/envs/fingerprint"
 	"github.com/kfdev/kfdev/profiles"
 )
 
@@ -44,6 +45,10 @@ type Project struct {
 	Profiles []profiles.Profile `yaml:"profiles,omitempty"`
 	// What environments may do differently. Whatever is not listed here is the same everywhere.
 	Differences []difference.Entry `yaml:"differences,omitempty"`
+	// How dimensions of what environments are (docs/drift.md) are compared, where that is to be stricter than it is by itself.
+	Fingerprint fingerprint.Rules `yaml:"fingerprint,omitempty"`
+	// A file of the project with rules for what is no drift, beyond those that kfdev has (docs/drift.md).
+	Noise string `yaml:"noise,omitempty" jsonschema:"minLength=1"`
 }
 
 // Names of what stands beside the components in every cluster; no component is

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kfdev/kfdev/envs/difference"
+	"github.com/kfdev/kfdev/envs/fingerprint"
 	"github.com/kfdev/kfdev/internal/strictyaml"
 	"github.com/kfdev/kfdev/profiles"
 )
@@ -32,6 +33,10 @@ func (f *File) validate(known strictyaml.Problems) strictyaml.Problems {
 	v.environments(f.Metadata.Name, f.Environments)
 	v.profiles(f.Profiles)
 	v.differences(f.Differences, f.Environments.Order())
+	v.fingerprint(f.Fingerprint)
+	if f.doc.Has("noise") && !filepath.IsLocal(f.Noise) {
+		v.at([]any{"noise"}, "%q is no file of the project: name one below %s", f.Noise, FileName)
+	}
 	return v.problems
 }
 
@@ -64,6 +69,15 @@ func (v *validator) differences(all []difference.Entry, environments []string) {
 func (v *validator) profiles(all []profiles.Profile) {
 	for _, p := range profiles.Check(all) {
 		v.at(append([]any{"profiles"}, p.At...), "%s", p.Text)
+	}
+}
+
+// fingerprint lets a project only be stricter: what may differ is declared.
+func (v *validator) fingerprint(rules fingerprint.Rules) {
+	for name, rule := range rules {
+		if _, err := fingerprint.Tighten(fingerprint.DefaultRules(), fingerprint.Rules{name: rule}); err != nil {
+			v.key([]any{"fingerprint", name}, "%v", err)
+		}
 	}
 }
 

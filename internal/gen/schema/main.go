@@ -40,7 +40,7 @@ func run() error {
 // generate returns the schema. The sources are looked for below the working folder.
 func generate() ([]byte, error) {
 	r := jsonschema.Reflector{FieldNameTag: "yaml", Mapper: mapper}
-	for _, dir := range []string{"./envs/project", "./envs/difference", "./profiles"} {
+	for _, dir := range []string{"./envs/project", "./envs/difference", "./envs/fingerprint", "./profiles"} {
 		if err := r.AddGoComments("github.com/kfdev/kfdev", dir, jsonschema.WithFullComment()); err != nil {
 			return nil, fmt.Errorf("reading the comments: %w", err)
 		}
