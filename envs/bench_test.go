@@ -82,6 +82,7 @@ type bench struct {
 	recipes fstest.MapFS
 	catalog fstest.MapFS
 	events  *progress.Recorder
+	env     map[string]string // kfdev's variables
 }
 
 // A project with two components: storage, as every preset has, and extra.
@@ -122,13 +123,23 @@ func (b *bench) engine(t *testing.T) *Engine {
 // newEngine is engine for a project that may be refused.
 func (b *bench) newEngine(t *testing.T) (*Engine, error) {
 	t.Helper()
-	e, err := alone(Options{Dir: b.dir, Dirs: b.dirs, Getenv: func(string) string { return "" }, Command: "kfdev test", Sink: b.events})
+	e, err := b.start()
+	if err == nil {
+		t.Cleanup(func() { require.NoError(t, e.Close()) })
+	}
+	return e, err
+}
+
+// start starts a program, which the caller closes.
+func (b *bench) start() (*Engine, error) {
+	e, err := alone(Options{Dir: b.dir, Dirs: b.dirs, Getenv: func(name string) string { return b.env[name] }, Command: "kfdev test", Sink: b.events})
 	if err != nil {
 		return nil, err
 	}
 	e.catalog, e.recipes, e.remote, e.world = b.catalog, b.recipes, b.remote, b.world()
-	e.store, err = store.Open(filepath.Join(b.dirs.Cache, "store"))
-	require.NoError(t, err)
+	if e.store, err = store.Open(filepath.Join(b.dirs.Cache, "store")); err != nil {
+		return nil, err
+	}
 	e.builder = source.New(source.Config{
 		Store: e.store, Catalog: e.recipes, Sink: b.events, Scratch: filepath.Join(b.dirs.Cache, "scratch"),
 		Host: source.Host{Platform: "linux/amd64", ID: "debian", Codename: "bookworm", Memory: 64 << 30},
@@ -137,7 +148,6 @@ func (b *bench) newEngine(t *testing.T) (*Engine, error) {
 			recipe.KindPreload: preload.New(store.NewOrigin(e.store, images.FromSource)),
 		},
 	})
-	t.Cleanup(func() { require.NoError(t, e.Close()) })
 	return e, nil
 }
 

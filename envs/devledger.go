@@ -68,7 +68,7 @@ func (e *Engine) devLedger(ctx context.Context, wanted func(ledger.Ledger) bool,
 	if err != nil || !wanted(l) {
 		return err
 	}
-	lease, err := s.ledger.Acquire(ctx, holder(), leaseFor)
+	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (e *Engine) Drift(ctx context.Context, environment string, o DriftOptions) 
 	if !o.Fix || len(plan.Steps) == 0 {
 		return result, nil
 	}
-	lease, err := s.ledger.Acquire(ctx, holder(), leaseFor)
+	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
 		return result, err
 	}

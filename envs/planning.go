@@ -15,6 +15,7 @@ import (
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/policy"
 	"github.com/kfdev/kfdev/stack/render"
+	"github.com/kfdev/kfdev/stack/seed"
 )
 
 // policySet is the set of the policy that keeps other images out.
@@ -29,6 +30,8 @@ type SitePlan struct {
 	InForce     string       `json:"inForce,omitempty"` // release now; empty: none
 	Lock        string       `json:"lock"`
 	Sets        []PlannedSet `json:"sets"`
+	// Secrets are those that the environment needs, without a value.
+	Secrets []seed.GivenChange `json:"secrets"`
 	// Removed are the components that the cluster has and the release has not.
 	Removed []RemovedSet `json:"removed"`
 	// Images are those of the lock that the environment's registry lacks.
@@ -65,7 +68,8 @@ type PlannedImage struct {
 // Changed reports whether the promotion has anything to do but to verify.
 func (p SitePlan) Changed() bool {
 	return p.InForce != p.Release || len(p.Images) > 0 || len(p.Removed) > 0 || p.Resumes ||
-		slices.ContainsFunc(p.Sets, PlannedSet.Changed)
+		slices.ContainsFunc(p.Sets, PlannedSet.Changed) ||
+		slices.ContainsFunc(p.Secrets, func(c seed.GivenChange) bool { return c.Change != apply.Unchanged })
 }
 
 // PlanOptions say what is planned.
@@ -131,7 +135,7 @@ type promotion struct {
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
-		Sets: []PlannedSet{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
+		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
 	}
 	l, found, err := p.ledger.Read(ctx)
 	if err != nil {
@@ -145,6 +149,9 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 		return plan, err
 	}
 	if err := p.planImages(ctx, &plan); err != nil {
+		return plan, err
+	}
+	if plan.Secrets, err = p.planSecrets(ctx); err != nil {
 		return plan, err
 	}
 	for _, each := range p.parts {

@@ -108,7 +108,7 @@ func (p *places) namespace(t *testing.T, place, name string) *corev1.Namespace {
 // rights and quotas are proven where they arrive, and what a team has made stays
 // when the project has the team no more.
 func TestIntegrationProfilesTravel(t *testing.T) {
-	p := newPlacesOf(t, twoTeams)
+	p := newPlacesOf(t, twoTeams, "dev", "staging", "prod")
 	p.teams(t)
 	for place := range p.clients {
 		p.controller(t, place)

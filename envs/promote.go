@@ -15,8 +15,15 @@ import (
 	"github.com/kfdev/kfdev/stack/apply"
 )
 
-// leaseFor is how long a promoter that says nothing more keeps others waiting.
-const leaseFor = 30 * time.Second
+// leaseDuration is how long a promoter that says nothing more keeps others waiting.
+const leaseDuration = 30 * time.Second
+
+func (e *Engine) leaseFor() time.Duration {
+	if e.world.Lease != 0 {
+		return e.world.Lease
+	}
+	return leaseDuration
+}
 
 // PromoteOptions say what is promoted.
 type PromoteOptions struct {
@@ -69,7 +76,7 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 	}
 	result = Promoted{Project: p.Project, Environment: environment, Release: p.digest(), Changes: map[string]apply.ChangeSet{}, Tests: []Tested{}}
 	defer func() { result.Took = time.Since(start) }()
-	lease, err := s.ledger.Acquire(ctx, holder(), leaseFor)
+	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
 		return result, err
 	}
@@ -124,7 +131,7 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}
-	if err := p.checkPlan(ctx); err != nil {
+	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx)); err != nil {
 		return err
 	}
 	if _, err := lease.Update(ctx, func(l *ledger.Ledger) error {
@@ -209,6 +216,9 @@ func (p *promotion) copyImages(ctx context.Context, _ *ledger.Lease, result *Pro
 // applySets brings the objects in, each set after what it requires, and takes
 // out what the release has not.
 func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
+	if err := p.ensureSecrets(ctx, lease, result); err != nil {
+		return err
+	}
 	for _, each := range p.parts {
 		changes, err := p.applyPart(ctx, lease, each)
 		result.Changes[each.Name] = changes
@@ -246,7 +256,7 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	if err := lease.Fence(ctx); err != nil {
 		return nil, err
 	}
-	seeded, err := p.live.seeder.Ensure(ctx, each.Component)
+	seeded, err := p.live.seeder.Fenced(lease.Fence).Ensure(ctx, each.Component)
 	if err != nil {
 		return nil, err
 	}

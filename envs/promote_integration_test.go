@@ -39,7 +39,7 @@ type places struct {
 
 func newPlaces(t *testing.T) *places {
 	t.Helper()
-	return newPlacesOf(t, threePlaces)
+	return newPlacesOf(t, threePlaces, "dev", "staging", "prod")
 }
 
 // text is a project's, with the registry that is there.
@@ -48,13 +48,13 @@ func (p *places) text(project string) string {
 }
 
 // newPlacesOf are the places of another project.
-func newPlacesOf(t *testing.T, text string) *places {
+func newPlacesOf(t *testing.T, text string, names ...string) *places {
 	t.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	p := &places{clients: map[string]*kube.Client{}, host: strings.TrimPrefix(server.URL, "http://")}
 	p.bench = newBench(t, p.text(text))
-	for _, name := range []string{"dev", "staging", "prod"} {
+	for _, name := range names {
 		config := apiserver.Run(t, true)
 		client, err := kube.Connect(config)
 		require.NoError(t, err)

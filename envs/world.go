@@ -34,6 +34,9 @@ type world struct {
 	// Site reaches the cluster of an environment; nil means by its context in the
 	// user's kubeconfig, and dev by what its provider says.
 	Site func(ctx context.Context, environment string) (*kube.Client, error)
+	// Lease is how long a promoter that says nothing more keeps others waiting;
+	// zero means leaseDuration.
+	Lease time.Duration
 	// Disk is what is free where a folder lies.
 	Disk func(dir string) space
 }

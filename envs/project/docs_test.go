@@ -18,7 +18,7 @@ func examples(t *testing.T, page string, want int) []*project.File {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/" + page)
 	require.NoError(t, err)
-	shown := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
+	shown := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllSubmatch(text, -1)
 	require.Len(t, shown, want)
 	var all []*project.File
 	for _, example := range shown {
@@ -38,6 +38,7 @@ func TestTheExamplesOfTheDocumentation(t *testing.T) {
 	require.NotEmpty(t, entries[0].Differences)
 	require.NotEmpty(t, entries[1].Differences)
 	require.Len(t, entries[2].Fingerprint, 2)
+	require.Len(t, examples(t, "promotion.md", 1)[0].Environments.Others["prod"].Secrets, 2)
 	teams := examples(t, "profiles.md", 2)
 	require.Len(t, teams[0].Profiles, 1)
 	require.Len(t, teams[1].Differences, 2)

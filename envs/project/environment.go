@@ -33,6 +33,8 @@ type Environment struct {
 	Registry EnvironmentRegistry `yaml:"registry,omitempty"`
 	// The environments that have a release before this one.
 	After []string `yaml:"after,omitempty" jsonschema:"uniqueItems=true"`
+	// Secrets that the environment needs. No value stands here: each Secret is there already, or promote is given its values.
+	Secrets []Secret `yaml:"secrets,omitempty"`
 	// Whether kfdev sync may change files in pods of this environment. Left out: it may not.
 	Sync SyncPermission `yaml:"sync,omitempty"`
 }
@@ -65,6 +67,26 @@ type SecretName struct {
 	Name string `yaml:"name" jsonschema:"minLength=1"`
 }
 
+// Secret is a Secret that an environment needs.
+type Secret struct {
+	// The Secret's namespace.
+	Namespace string `yaml:"namespace" jsonschema:"minLength=1"`
+	// The Secret's name.
+	Name string `yaml:"name" jsonschema:"minLength=1"`
+	// The Secret's type. Left out: Opaque.
+	Type string `yaml:"type,omitempty" jsonschema:"minLength=1"`
+	// Where the value of each key comes from. Left out: the Secret is there already, and promote sees that it is.
+	Keys map[string]SecretSource `yaml:"keys,omitempty"`
+}
+
+// SecretSource says where the value of a key comes from, when promoting.
+type SecretSource struct {
+	// A file on the machine that promotes; a relative path is below the project's folder.
+	File string `yaml:"file,omitempty" jsonschema:"minLength=1"`
+	// A variable of kfdev's environment.
+	Env string `yaml:"env,omitempty" jsonschema:"minLength=1"`
+}
+
 // SyncPermission says whether kfdev sync may change files in an environment's pods.
 type SyncPermission struct {
 	// true allows it.
@@ -75,6 +97,23 @@ type SyncPermission struct {
 
 // longRegistry is EnvironmentRegistry as its longer form is read.
 type longRegistry EnvironmentRegistry
+
+// secretSource is SecretSource as it is read.
+type secretSource SecretSource
+
+// Forms are what it should be, and a text: a value that somebody wrote down by
+// mistake, which no error is to repeat.
+func (*SecretSource) Forms() map[yaml.Kind]reflect.Type {
+	return map[yaml.Kind]reflect.Type{yaml.ScalarNode: reflect.TypeFor[string](), yaml.MappingNode: reflect.TypeFor[secretSource]()}
+}
+
+// UnmarshalYAML reads a mapping, and of a text nothing.
+func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return nil
+	}
+	return n.Decode((*secretSource)(s))
+}
 
 // Forms are a text, and a mapping with more.
 func (*EnvironmentRegistry) Forms() map[yaml.Kind]reflect.Type {

@@ -24,8 +24,10 @@ func (v *validator) environments(project string, all Environments) {
 		if v.doc.Has(sub(at, "registry")...) {
 			v.environmentRegistry(sub(at, "registry"), env.Registry)
 		}
+		v.secrets(sub(at, "secrets"), env.Secrets)
 		v.after(sub(at, "after"), name, all)
 	}
+	v.sameSecrets(all)
 	cyclic := v.cycles(all)
 	for _, name := range slices.Sorted(maps.Keys(all.Others)) {
 		v.permission([]any{"environments", name, "sync"}, name, all, cyclic)
@@ -67,6 +69,47 @@ func (v *validator) environmentRegistry(at []any, r EnvironmentRegistry) {
 	for key, value := range map[string]string{"namespace": r.PullSecret.Namespace, "name": r.PullSecret.Name} {
 		if v.required(sub(at, "pullSecret", key)...) && (len(value) > 253 || !matches(objectForm, value)) {
 			v.at(sub(at, "pullSecret", key), "%q cannot be a Secret's %s: lower-case letters, digits, dots and hyphens", value, key)
+		}
+	}
+}
+
+// secrets wants a name, and one source for every key.
+func (v *validator) secrets(at []any, all []Secret) {
+	seen := map[SecretName]bool{}
+	for i, s := range all {
+		for key, value := range map[string]string{"namespace": s.Namespace, "name": s.Name} {
+			if v.required(sub(at, i, key)...) && (len(value) > 253 || !matches(objectForm, value)) {
+				v.at(sub(at, i, key), "%q cannot be a Secret's %s: lower-case letters, digits, dots and hyphens", value, key)
+			}
+		}
+		if name := (SecretName{Namespace: s.Namespace, Name: s.Name}); seen[name] {
+			v.at(sub(at, i, "name"), "the Secret %s/%s comes twice", s.Namespace, s.Name)
+		} else {
+			seen[name] = true
+		}
+		for key, source := range s.Keys {
+			if (source.File == "") == (source.Env == "") {
+				v.key(sub(at, i, "keys", key), "%s wants one of file and env: a value never stands in %s", key, FileName)
+			}
+		}
+	}
+}
+
+// sameSecrets wants every environment to have the Secrets that another has:
+// only where their values come from differs.
+func (v *validator) sameSecrets(all Environments) {
+	of := map[SecretName]string{} // an environment that has it
+	for _, name := range slices.Sorted(maps.Keys(all.Others)) {
+		for _, s := range all.Others[name].Secrets {
+			of[SecretName{Namespace: s.Namespace, Name: s.Name}] = name
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(all.Others)) {
+		for secret, other := range of {
+			has := slices.ContainsFunc(all.Others[name].Secrets, func(s Secret) bool { return s.Namespace == secret.Namespace && s.Name == secret.Name })
+			if !has {
+				v.key([]any{"environments", name}, "%s has no Secret %s/%s, and %s has: list it under secrets here too, without keys where it is there already", name, secret.Namespace, secret.Name, other)
+			}
 		}
 	}
 }

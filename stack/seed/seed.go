@@ -45,11 +45,27 @@ const ComponentLabel = "kfdev.dev/component"
 type Seeder struct {
 	client *kube.Client
 	now    func() time.Time
+	fence  func(context.Context) error
 }
 
 // New returns a Seeder. Now is the time that certificates are judged by.
 func New(client *kube.Client, now func() time.Time) *Seeder {
 	return &Seeder{client: client, now: now}
+}
+
+// Fenced returns a Seeder that asks fence before every write, and writes
+// nothing where that fails.
+func (s *Seeder) Fenced(fence func(context.Context) error) *Seeder {
+	fenced := *s
+	fenced.fence = fence
+	return &fenced
+}
+
+func (s *Seeder) permitted(ctx context.Context) error {
+	if s.fence == nil {
+		return nil
+	}
+	return s.fence(ctx)
 }
 
 // Result is what is, or would be, in place.
@@ -171,9 +187,11 @@ func random(bytes int) ([]byte, error) {
 
 // existing is a Secret as it is.
 type existing struct {
-	found   bool
-	version string
-	data    map[string][]byte
+	found     bool
+	version   string
+	kind      string // its type
+	component string // that it is for; empty where kfdev did not make it
+	data      map[string][]byte
 }
 
 func (e existing) change() apply.Change {
@@ -195,7 +213,8 @@ func (s *Seeder) read(ctx context.Context, object apply.Object) (existing, error
 	if err != nil {
 		return existing{}, err
 	}
-	e := existing{found: true, version: found.GetResourceVersion(), data: map[string][]byte{}}
+	e := existing{found: true, version: found.GetResourceVersion(), component: found.GetLabels()[ComponentLabel], data: map[string][]byte{}}
+	e.kind, _, _ = unstructured.NestedString(found.Object, "type")
 	texts, _, err := unstructured.NestedStringMap(found.Object, "data")
 	if err != nil {
 		return existing{}, err
@@ -210,6 +229,9 @@ func (s *Seeder) read(ctx context.Context, object apply.Object) (existing, error
 
 // write puts data into the Secret, which must still be as it was read.
 func (s *Seeder) write(ctx context.Context, c stack.Component, object apply.Object, have existing, data map[string][]byte) error {
+	if err := s.permitted(ctx); err != nil {
+		return err
+	}
 	texts := map[string]any{}
 	for key, value := range data {
 		texts[key] = base64.StdEncoding.EncodeToString(value)

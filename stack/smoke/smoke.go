@@ -63,7 +63,7 @@ type Env struct {
 	Images map[string]images.Ref
 	// Objects are what the component is in the cluster.
 	Objects []*unstructured.Unstructured
-	Sink   progress.Sink
+	Sink    progress.Sink
 }
 
 // Image returns the image that the component calls name, as a pod names it.

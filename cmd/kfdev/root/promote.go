@@ -130,6 +130,16 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 			}
 		}
 	}
+	for _, c := range p.Secrets {
+		if c.Change == apply.Unchanged {
+			unchanged++
+			continue
+		}
+		fmt.Fprintf(w, "  %-10s %s (secrets) of values that are given\n", c.Change, c.Object)
+		if c.Unchecked != "" {
+			fmt.Fprintf(w, "               not checked: %s\n", c.Unchecked)
+		}
+	}
 	for _, r := range p.Removed {
 		for _, o := range r.Objects {
 			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
