@@ -79,7 +79,7 @@ func sameJSON(a, b any) bool {
 // proposal is what is carried out: a plan's, where there is one. A plan that was
 // made before the set's certificates were could not know them.
 func (p *promotion) proposal(ctx context.Context, set apply.Set, seeded apply.ChangeSet) (apply.Proposal, error) {
-	if planned, ok := p.planned[set.Name]; ok && !seeded.Changed() {
+	if planned, ok := p.planned[set.Name]; ok && !seeded.Changed() && !p.opens(set) {
 		return planned.Proposal, planned.Problems()
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})

@@ -42,11 +42,15 @@ func (p *promotion) gates(ctx context.Context) error {
 }
 
 // passedIn says why an environment is no proof of the release; nil where it
-// is: in force there, verified, and without drift.
+// is: in force there, verified, and without drift. Of one that can't be reached
+// the registries may tell.
 func (p *promotion) passedIn(ctx context.Context, name string) error {
 	s, err := p.Engine.site(ctx, name)
 	if err != nil {
-		return fmt.Errorf("it can't be reached: %w", err)
+		if fault.KindOf(err) == fault.Gate {
+			return err // another cluster is no cluster out of reach
+		}
+		return p.attested(ctx, name, err)
 	}
 	defer s.close()
 	l, found, err := s.ledger.Read(ctx)

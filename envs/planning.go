@@ -129,6 +129,7 @@ type promotion struct {
 	parts   []part
 	seeing  apply.Seeing
 	planned map[string]PlannedSet // those of a plan that was made before, by name
+	opened  []string              // namespaces that were made for Secrets
 }
 
 // plan looks at everything and proposes.

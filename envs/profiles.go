@@ -46,7 +46,7 @@ func (e *Engine) profilesOf(file *project.File, parts []part) (part, bool, error
 			"profiles are served by the component "+profileController+", which the stack does not have: add it under stack.components", "profiles")})
 	}
 	p := part{Component: stack.Component{
-		Name: profilesPart, Version: parts[at].Version, Title: "the project's profiles", Requires: []string{profileController}, Smoke: "profiles",
+		APIVersion: stack.APIVersion, Kind: stack.Kind, Name: profilesPart, Version: parts[at].Version, Title: "the project's profiles", Requires: []string{profileController}, Smoke: "profiles",
 	}}
 	for _, i := range parts[at].Images {
 		if i.Name == pauseImage {
@@ -92,7 +92,7 @@ func teamImages(references []imageref.Reference, parts []part) []stack.Image {
 			continue // wantedBy says what is wrong with it
 		}
 		seen[name] = true
-		i := stack.Image{Name: name, Published: name, Use: stack.InProfile}
+		i := stack.Image{Name: fmt.Sprintf("image-%d", len(all)+1), Published: name}
 		for _, p := range parts {
 			if recipe := recipeOf(p.Component, name); recipe != "" {
 				i.Recipe = recipe
@@ -193,9 +193,13 @@ func (e *Engine) entries() []difference.Entry {
 	return all
 }
 
-// setOf is the part as a set, with the namespaces that are to go.
+// setOf is the part as a set of this environment: with its pull secret, and
+// with the namespaces that are to go.
 func (p *promotion) setOf(ctx context.Context, each part, authorities [][]byte) (apply.Set, error) {
 	set, err := setOf(each, authorities)
+	if name := p.pullSecret(); name != "" {
+		set.Objects = withPullSecret(set.Objects, name)
+	}
 	if err == nil {
 		set.Delete, err = p.leaving(ctx, set)
 	}

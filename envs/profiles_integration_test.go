@@ -123,8 +123,8 @@ func TestIntegrationProfilesTravel(t *testing.T) {
 	promoted, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "zoe@example.com", p.namespace(t, "prod", "vision").Annotations["owner"])
-	plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
-	require.NoError(t, err)
+	plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{Release: promoted.Release})
+	require.NoError(t, err, "a release with profiles is read back")
 	require.False(t, plan.Changed())
 
 	// A quota that was raised by hand is drift, and is mended.

@@ -219,6 +219,9 @@ func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *
 	if err := p.ensureSecrets(ctx, lease, result); err != nil {
 		return err
 	}
+	if err := p.lendPullSecret(ctx, lease, result); err != nil {
+		return err
+	}
 	for _, each := range p.parts {
 		changes, err := p.applyPart(ctx, lease, each)
 		result.Changes[each.Name] = changes

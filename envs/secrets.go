@@ -96,7 +96,7 @@ func (p *promotion) ensureSecrets(ctx context.Context, lease *ledger.Lease, resu
 		if err != nil {
 			return err
 		}
-		result.Changes[secretsSet] = append(result.Changes[secretsSet], apply.Entry{Object: change.Object, Change: change.Change})
+		p.seeded(change, result)
 	}
 	return nil
 }

@@ -45,8 +45,11 @@ func (p *promotion) narrow(ctx context.Context, lease *ledger.Lease) error {
 }
 
 // settle records what is now, so that drift is found quickly.
-func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, _ *Promoted) error {
+func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
 	if err := p.narrow(ctx, lease); err != nil {
+		return err
+	}
+	if err := p.lendPullSecret(ctx, lease, result); err != nil { // to accounts that were made since
 		return err
 	}
 	if err := lease.Fence(ctx); err != nil {
@@ -75,7 +78,7 @@ func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
 		if err != nil {
 			return w, err
 		}
-		set, err := setOf(each, seeded.Authorities)
+		set, err := p.setOf(ctx, each, seeded.Authorities)
 		if err != nil {
 			return w, err
 		}
@@ -129,7 +132,11 @@ func (p *promotion) verifySite(ctx context.Context, lease *ledger.Lease, result 
 		l.Verify(v)
 		return nil
 	})
-	return errors.Join(err, noted)
+	r, attached := p.siteRegistry(p.name, p.repositories())
+	if attached == nil {
+		attached = p.attach(ctx, r, attestation(p.name, p.identity.UID, v))
+	}
+	return errors.Join(err, noted, attached)
 }
 
 func (p *promotion) smokeSite(ctx context.Context, each part) (Tested, error) {

@@ -62,8 +62,11 @@ func (c *checker) profile(p Profile) {
 		}
 	}
 	for i, image := range p.Images {
-		if _, err := reference.ParseDockerRef(image); err != nil {
+		switch _, err := reference.ParseDockerRef(image); {
+		case err != nil:
 			c.add([]any{"images", i}, "%q is no image: %v", image, err)
+		case strings.Contains(image, "@"):
+			c.add([]any{"images", i}, "%q names a digest: name the tag, and kfdev lock pins what it is", image)
 		}
 	}
 	for i, pattern := range p.Objects {

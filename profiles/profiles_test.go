@@ -61,6 +61,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		"a role":               {`{name: a, owner: x, contributors: [{user: y, role: admin}]}`, `[0 contributors 0 role] "admin" is no role: edit or view`},
 		"a resource":           {`{name: a, owner: x, quota: {"a b": 1}}`, "[0 quota a b]"},
 		"an image":             {`{name: a, owner: x, images: ["UPPER:1"]}`, "[0 images 0]"},
+		"a digest":             {`{name: a, owner: x, images: ["r.example.com/i@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}`, "names a digest: name the tag"},
 		"files from elsewhere": {`{name: a, owner: x, objects: [../x.yaml]}`, "[0 objects 0]"},
 		"an absolute file":     {`{name: a, owner: x, objects: [/x.yaml]}`, "[0 objects 0]"},
 		"a pattern":            {`{name: a, owner: x, objects: ["[x"]}`, "[0 objects 0]"},

@@ -74,8 +74,6 @@ type Use string
 const (
 	InManifests Use = ""      // the manifests reference it, in an image field or where a rule says
 	InSmoke     Use = "smoke" // only the smoke test runs it; no manifest references it
-	// InProfile is an image that a team runs by itself; no file of a component says it.
-	InProfile Use = "profile"
 )
 
 // Certificate is a serving certificate with its own authority, for webhooks

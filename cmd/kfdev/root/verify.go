@@ -11,15 +11,19 @@ import (
 )
 
 func newVerify(a *app) *cobra.Command {
-	return &cobra.Command{
+	var publish []string
+	cmd := &cobra.Command{
 		Use:   "verify [COMPONENT...]",
 		Short: "Run the smoke tests, and compare every image that runs with the lock",
 		Long: `Runs each component's smoke test in a namespace of its own, and removes that
 again: a distributed TensorFlow training, a notebook opened through the hub, a
 workflow. Then every image that runs in the cluster (containers, init
 containers, sidecars, ephemeral containers) is held against the lock; one that is not
-in it is named, and the exit code is 6.`,
-		Example: "  kfdev verify\n  kfdev verify training-operator",
+in it is named, and the exit code is 6.
+
+With --publish ENV the outcome is attached to the release in that environment's
+registry, for pipelines that promote there and cannot reach this machine.`,
+		Example: "  kfdev verify\n  kfdev verify training-operator\n  kfdev verify --publish staging",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withEngine(cmd, func(e *envs.Engine) error {
 				v, err := e.Verify(cmd.Context(), args)
@@ -29,10 +33,18 @@ in it is named, and the exit code is 6.`,
 				if showErr := a.result(v, func(w io.Writer) error { return verifyText(w, v) }); showErr != nil {
 					return showErr
 				}
+				for _, environment := range publish {
+					if err != nil {
+						return err
+					}
+					err = e.PublishVerification(cmd.Context(), environment)
+				}
 				return err
 			})
 		},
 	}
+	cmd.Flags().StringSliceVar(&publish, "publish", nil, "attach the outcome to the release in these environments' registries")
+	return cmd
 }
 
 func verifyText(w io.Writer, v envs.Verification) error {
