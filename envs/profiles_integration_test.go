@@ -43,7 +43,10 @@ func (p *places) controller(t *testing.T, place string) {
 		for ctx.Err() == nil {
 			w, err := client.Dynamic.Resource(profileResource()).Watch(ctx, metav1.ListOptions{})
 			if err != nil {
-				time.Sleep(50 * time.Millisecond) // the kind is not there yet
+				select { // the kind is not there yet, and nothing says when it is
+				case <-ctx.Done():
+				case <-time.After(50 * time.Millisecond):
+				}
 				continue
 			}
 			for e := range w.ResultChan() {

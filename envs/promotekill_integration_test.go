@@ -44,22 +44,22 @@ type errand struct {
 
 const errandVariable = "KFDEV_TEST_PROMOTER"
 
-func init() {
-	child = func() (int, bool) {
-		text := os.Getenv(errandVariable)
-		if text == "" {
-			return 0, false
-		}
-		var e errand
-		err := json.Unmarshal([]byte(text), &e)
-		if err == nil {
-			err = e.promote()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		return fault.ExitCode(err), true
+// child is what this test binary does where another test runs it as a process
+// of its own; it reports false where it is not that.
+func child() (code int, is bool) {
+	text := os.Getenv(errandVariable)
+	if text == "" {
+		return 0, false
 	}
+	var e errand
+	err := json.Unmarshal([]byte(text), &e)
+	if err == nil {
+		err = e.promote()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return fault.ExitCode(err), true
 }
 
 func (e errand) promote() error {

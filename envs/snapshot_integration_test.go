@@ -47,7 +47,7 @@ func said(t *testing.T, o *unstructured.Unstructured) string {
 	var owners []string
 	for _, f := range o.GetManagedFields() {
 		if strings.HasPrefix(f.Manager, apply.Manager) && f.Subresource == "" {
-			owners = append(owners, fmt.Sprintf("%s %s %s", f.Manager, f.Operation, f.FieldsV1.Raw))
+			owners = append(owners, fmt.Sprintf("%s %s %s", f.Manager, f.Operation, f.FieldsV1.GetRawBytes()))
 		}
 	}
 	slices.Sort(owners)
@@ -65,7 +65,7 @@ func said(t *testing.T, o *unstructured.Unstructured) string {
 		for i := range recorded.Members {
 			recorded.Members[i].UID = ""
 		}
-		slices.SortFunc(recorded.Members, func(a, b apply.Member) int { return strings.Compare(a.Object.String(), b.Object.String()) })
+		slices.SortFunc(recorded.Members, func(a, b apply.Member) int { return strings.Compare(a.String(), b.String()) })
 		o.Object["data"] = recorded
 	}
 	data, err := json.Marshal(o.Object)

@@ -92,7 +92,7 @@ func (s *Seeder) EnsureGiven(ctx context.Context, g Given, key []byte) (GivenCha
 		_, err = secrets.Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: manager})
 	}
 	if err != nil {
-		return change, &fault.Error{Op: "writing the secret", Subject: change.Object.String(), Err: err}
+		return change, &fault.Error{Op: "writing the secret", Subject: change.String(), Err: err}
 	}
 	return change, nil
 }
@@ -100,7 +100,7 @@ func (s *Seeder) EnsureGiven(ctx context.Context, g Given, key []byte) (GivenCha
 func (s *Seeder) lookGiven(ctx context.Context, g Given, key []byte) (GivenChange, existing, error) {
 	change := GivenChange{Object: secretObject(g.Namespace, g.Name), Change: apply.Unchanged}
 	fail := func(kind fault.Kind, hint string, err error) (GivenChange, existing, error) {
-		return change, existing{}, &fault.Error{Op: "looking for the secret", Subject: change.Object.String(), Kind: kind, Err: err, Hint: hint}
+		return change, existing{}, &fault.Error{Op: "looking for the secret", Subject: change.String(), Kind: kind, Err: err, Hint: hint}
 	}
 	have, err := s.read(ctx, change.Object)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/kfdev/kfdev/internal/atomicfile"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/seed"
 )
 
 func newPlan(a *app) *cobra.Command {
@@ -130,16 +131,7 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 			}
 		}
 	}
-	for _, c := range p.Secrets {
-		if c.Change == apply.Unchanged {
-			unchanged++
-			continue
-		}
-		fmt.Fprintf(w, "  %-10s %s (secrets) of values that are given\n", c.Change, c.Object)
-		if c.Unchecked != "" {
-			fmt.Fprintf(w, "               not checked: %s\n", c.Unchecked)
-		}
-	}
+	unchanged += secretsText(w, p.Secrets)
 	for _, r := range p.Removed {
 		for _, o := range r.Objects {
 			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
@@ -152,6 +144,21 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 		fmt.Fprintf(w, "  verify     %s\n", v)
 	}
 	return nil
+}
+
+// secretsText tells of the Secrets that change, and returns how many do not.
+func secretsText(w io.Writer, all []seed.GivenChange) (unchanged int) {
+	for _, c := range all {
+		if c.Change == apply.Unchanged {
+			unchanged++
+			continue
+		}
+		fmt.Fprintf(w, "  %-10s %s (secrets) of values that are given\n", c.Change, c.Object)
+		if c.Unchecked != "" {
+			fmt.Fprintf(w, "               not checked: %s\n", c.Unchecked)
+		}
+	}
+	return unchanged
 }
 
 func proposedText(w io.Writer, set string, o apply.Proposed) {
