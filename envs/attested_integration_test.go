@@ -56,6 +56,14 @@ func TestIntegrationAnEnvironmentOutOfReach(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, p.said(t), "staging can't be reached; the record in the registry of staging is taken instead")
 
+	// A verification of its own is remembered, and told to those who come later.
+	before := p.ledger(t, "staging").Verified.At
+	v, err := p.engine(t).VerifySite(t.Context(), "staging")
+	require.NoError(t, err)
+	require.NotNil(t, v.Running)
+	require.Empty(t, v.Running.Foreigners)
+	require.True(t, p.ledger(t, "staging").Verified.At.After(before))
+
 	// A record of another cluster than the project knows is none.
 	file := filepath.Join(p.dir, "kfdev.yaml")
 	data, err := os.ReadFile(file)

@@ -74,15 +74,8 @@ func (e *Engine) Verify(ctx context.Context, names []string) (v Verification, er
 	}
 	report := compare(pods, allowed(s.lock, got.Holds))
 	v.Running = &report
-	if n := len(report.Foreigners); n > 0 {
-		foreign := make([]error, 0, n)
-		for _, f := range report.Foreigners {
-			foreign = append(foreign, errors.New(f.String()))
-		}
-		// It comes first, and so decides what the whole is.
-		errs = append([]error{&fault.Error{
-			Op: "comparing what runs with the lock", Subject: s.digest.String(), Kind: fault.Drift, Err: errors.Join(foreign...),
-		}}, errs...)
+	if err := foreign(report, s.digest.String()); err != nil {
+		errs = append([]error{err}, errs...) // it comes first, and so decides what the whole is
 	}
 	if len(names) == 0 && len(errs) == 0 {
 		return v, e.recordVerified(ctx, s, v.Tests)

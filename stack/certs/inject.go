@@ -28,6 +28,28 @@ func Inject(objects []*unstructured.Unstructured, names []string, authority []by
 	return out, nil
 }
 
+// Bundle returns the caBundle that an object has (PEM); nil where it has none.
+func Bundle(o *unstructured.Unstructured) []byte {
+	text, _, _ := unstructured.NestedString(o.Object, "spec", "caBundle")
+	switch o.GetKind() {
+	case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
+		hooks, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+		if len(hooks) == 0 {
+			return nil
+		}
+		if m, ok := hooks[0].(map[string]any); ok {
+			text, _, _ = unstructured.NestedString(m, "clientConfig", "caBundle")
+		}
+	case "CustomResourceDefinition":
+		text, _, _ = unstructured.NestedString(o.Object, "spec", "conversion", "webhook", "clientConfig", "caBundle")
+	}
+	bundle, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(bundle) == 0 {
+		return nil
+	}
+	return bundle
+}
+
 func inject(o *unstructured.Unstructured, bundle string) error {
 	switch o.GetKind() {
 	case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":

@@ -13,7 +13,7 @@ import (
 func newVerify(a *app) *cobra.Command {
 	var publish []string
 	cmd := &cobra.Command{
-		Use:   "verify [COMPONENT...]",
+		Use:   "verify [COMPONENT... | ENV]",
 		Short: "Run the smoke tests, and compare every image that runs with the lock",
 		Long: `Runs each component's smoke test in a namespace of its own, and removes that
 again: a distributed TensorFlow training, a notebook opened through the hub, a
@@ -21,12 +21,21 @@ workflow. Then every image that runs in the cluster (containers, init
 containers, sidecars, ephemeral containers) is held against the lock; one that is not
 in it is named, and the exit code is 6.
 
+With the name of an environment, the tests of the release that is in force there
+run there, and the environment and its registry remember how they ended.
+
 With --publish ENV the outcome is attached to the release in that environment's
 registry, for pipelines that promote there and cannot reach this machine.`,
-		Example: "  kfdev verify\n  kfdev verify training-operator\n  kfdev verify --publish staging",
+		Example: "  kfdev verify\n  kfdev verify training-operator\n  kfdev verify staging\n  kfdev verify --publish staging",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withEngine(cmd, func(e *envs.Engine) error {
-				v, err := e.Verify(cmd.Context(), args)
+				var v envs.Verification
+				var err error
+				if len(args) == 1 && e.HasEnvironment(args[0]) {
+					v, err = e.VerifySite(cmd.Context(), args[0])
+				} else {
+					v, err = e.Verify(cmd.Context(), args)
+				}
 				if v.Lock == "" {
 					return err
 				}

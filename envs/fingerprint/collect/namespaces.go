@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,19 +17,19 @@ import (
 // contract is something that decides in a namespace, an item of its own:
 // NAMESPACE.quota, NAMESPACE.roles.
 type contract struct {
-	name, group, resource string
-	of                    func(*unstructured.Unstructured) any
+	name, group, resource, kind string
+	of                          func(*unstructured.Unstructured) any
 }
 
 func contracts() []contract {
 	spec := func(o *unstructured.Unstructured) any { return o.Object["spec"] }
 	return []contract{
-		{"quota", "", "resourcequotas", spec},
-		{"limits", "", "limitranges", spec},
-		{"network-policies", "networking.k8s.io", "networkpolicies", spec},
-		{"pod-defaults", "kubeflow.org", "poddefaults", func(o *unstructured.Unstructured) any { return digestOf(o.Object["spec"]) }},
-		{"roles", "rbac.authorization.k8s.io", "roles", func(o *unstructured.Unstructured) any { return digestOf(o.Object["rules"]) }},
-		{"role-bindings", "rbac.authorization.k8s.io", "rolebindings", binding},
+		{"quota", "", "resourcequotas", "ResourceQuota", spec},
+		{"limits", "", "limitranges", "LimitRange", spec},
+		{"network-policies", "networking.k8s.io", "networkpolicies", "NetworkPolicy", spec},
+		{"pod-defaults", "kubeflow.org", "poddefaults", "PodDefault", func(o *unstructured.Unstructured) any { return digestOf(o.Object["spec"]) }},
+		{"roles", "rbac.authorization.k8s.io", "roles", "Role", func(o *unstructured.Unstructured) any { return digestOf(o.Object["rules"]) }},
+		{"role-bindings", "rbac.authorization.k8s.io", "rolebindings", "RoleBinding", binding},
 	}
 }
 
@@ -72,13 +73,50 @@ func namespaces(ctx context.Context, r *reader) dimensions {
 			default:
 				v := map[string]any{}
 				for i := range all[namespace] {
-					v[all[namespace][i].GetName()] = c.of(&all[namespace][i])
+					if o := &all[namespace][i]; !r.released(c, o) {
+						v[o.GetName()] = c.of(o)
+					}
 				}
 				found[item] = value(v)
 			}
 		}
 	}
 	return dimensions{fingerprint.Namespaces: items(found)}
+}
+
+// teamQuota is what the Profile controller calls a team's quota.
+const teamQuota = "kf-resource-quota"
+
+// released reports whether an object is the release's own, or the quota of a
+// profile of the release and just as that says. These are compared with the
+// release, and what is declared of them counts once.
+func (r *reader) released(c contract, o *unstructured.Unstructured) bool {
+	for _, own := range r.options.Release {
+		kind := own.GroupVersionKind()
+		switch {
+		case kind.Group == c.group && kind.Kind == c.kind && own.GetName() == o.GetName() && own.GetNamespace() == o.GetNamespace():
+			return true
+		case c.name == "quota" && o.GetName() == teamQuota && kind.Group == "kubeflow.org" && kind.Kind == "Profile" && own.GetName() == o.GetNamespace():
+			says, _, _ := unstructured.NestedMap(own.Object, "spec", "resourceQuotaSpec", "hard")
+			has, _, _ := unstructured.NestedMap(o.Object, "spec", "hard")
+			return sameAmounts(says, has)
+		}
+	}
+	return false
+}
+
+func sameAmounts(a, b map[string]any) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, v := range a {
+		one, errOne := resource.ParseQuantity(fmt.Sprint(v))
+		two, errTwo := resource.ParseQuantity(fmt.Sprint(b[name]))
+		if errOne != nil || errTwo != nil || one.Cmp(two) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // podSecurity reads the labels that say what pods may do; ok is false where the

@@ -1,0 +1,116 @@
+//go:build integration
+
+package envs
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/internal/kube"
+)
+
+// grant gives a user a role of stack/apply/rights.
+func (p *places) grant(t *testing.T, place, user, role string) {
+	t.Helper()
+	text, err := os.ReadFile("../stack/apply/rights/" + role + ".yaml")
+	require.NoError(t, err)
+	var object rbacv1.ClusterRole
+	require.NoError(t, yaml.Unmarshal(text, &object))
+	typed, err := kubernetes.NewForConfig(p.clients[place].Config)
+	require.NoError(t, err)
+	_, err = typed.RbacV1().ClusterRoles().Create(t.Context(), &object, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = typed.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: object.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
+
+// as is an engine that is somebody in every place.
+func (p *places) as(t *testing.T, user string) *Engine {
+	t.Helper()
+	e := p.engine(t)
+	e.world.Site = func(_ context.Context, name string) (*kube.Client, error) {
+		config := rest.CopyConfig(p.clients[name].Config)
+		config.Impersonate = rest.ImpersonationConfig{UserName: user}
+		return kube.Connect(config)
+	}
+	return e
+}
+
+// The two documented roles are enough: a promoter promotes a stack that has
+// certificates, secrets and teams, and a reader plans, compares and looks for
+// drift, though no Secret is told.
+func TestIntegrationTwoRolesAreEnough(t *testing.T) {
+	project := strings.NewReplacer("components: {", "components: {hooked: {folder: hooked}, ", ", after: [dev]", "", ", after: [staging]", "").Replace(twoTeams)
+	p := newPlacesOf(t, project, "staging", "prod")
+	p.teams(t)
+	p.write(t, map[string]string{
+		"hooked/component.yaml": `apiVersion: kfdev.dev/v1alpha1
+kind: Component
+name: hooked
+version: v1
+title: for tests
+namespace: hooked
+certificates: [{secret: serving, service: hooked, inject: [ValidatingWebhookConfiguration/hooked]}]
+secrets: [{name: made, keys: [{name: token, bytes: 16}]}]
+`,
+		"hooked/kustomization.yaml": "resources: [all.yaml]\n",
+		"hooked/all.yaml": `apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: hooked}
+webhooks:
+  - name: a.example.com
+    admissionReviewVersions: [v1]
+    sideEffects: None
+    failurePolicy: Ignore
+    clientConfig: {url: "https://127.0.0.1:1/"}
+    rules: [{apiGroups: [x.example.com], apiVersions: [v1], operations: [CREATE], resources: [ys]}]
+`,
+	})
+	for _, place := range []string{"staging", "prod"} {
+		p.controller(t, place)
+		p.grant(t, place, "reader", "reader")
+		p.grant(t, place, "promoter", "promoter")
+	}
+	_, err := p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	first, err := p.as(t, "reader").PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.True(t, first.Changed())
+	for _, place := range []string{"staging", "prod"} {
+		_, err := p.as(t, "promoter").Promote(t.Context(), place, PromoteOptions{})
+		require.NoError(t, err)
+		_, err = p.as(t, "reader").Promote(t.Context(), place, PromoteOptions{})
+		require.Error(t, err, "a reader promotes nothing")
+	}
+	plan, err := p.as(t, "reader").PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.False(t, plan.Changed(), "%+v", plan)
+	for _, full := range []bool{false, true} {
+		found, err := p.as(t, "reader").Drift(t.Context(), "staging", DriftOptions{Full: full})
+		require.NoError(t, err)
+		for _, f := range found.Findings { // nothing is known of Secrets, and that is said
+			require.Equal(t, drift.Unknown, f.Class, "%s", f)
+			require.Equal(t, "Secret", f.Object.Kind, "%s", f)
+		}
+		require.Len(t, found.Findings, 1)
+	}
+	parity, err := p.as(t, "reader").Diff(t.Context(), "staging", "prod")
+	require.NoError(t, err)
+	require.Equal(t, 3, parity.Budget.Declared, "two that are declared, and what follows from one of them")
+	for _, f := range parity.Environment {
+		require.True(t, f.Unknown, "%s", f) // what nodes on paper do not say
+	}
+}
