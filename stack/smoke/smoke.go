@@ -37,11 +37,18 @@ const cleanLimit = 90 * time.Second
 
 // Test is one smoke test. It makes whatever it needs in env.Namespace, which
 // is removed with all that is in it; what it makes elsewhere it removes itself.
+// See Asking for tests that need none.
 type Test interface {
 	// Name is what component files and the command line call it: "tfjob".
 	Name() string
 	// Run does it. The result holds what was done so far also when it fails.
 	Run(ctx context.Context, env Env) (Result, error)
+}
+
+// Asking is a Test that makes nothing: it only asks, and gets no namespace.
+type Asking interface {
+	Test
+	MakesNothing()
 }
 
 // Forward opens a local address that leads to a port of a service. Its close
@@ -104,6 +111,10 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
+	if _, ok := test.(Asking); ok {
+		defer func() { result.Took = time.Since(start) }()
+		return run(ctx, test, env)
+	}
 	if err := removeExpired(ctx, env, test.Name()); err != nil {
 		return Result{Name: test.Name()}, err
 	}
@@ -117,10 +128,17 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 		err = errors.Join(err, removeNamespace(fresh, env, env.Namespace))
 		result.Took = time.Since(start)
 	}()
-	result, err = test.Run(ctx, env)
+	return run(ctx, test, env)
+}
+
+func run(ctx context.Context, test Test, env Env) (Result, error) {
+	result, err := test.Run(ctx, env)
 	result.Name = test.Name()
+	if err != nil && env.Namespace != "" {
+		err = explain(ctx, env, err)
+	}
 	if err != nil {
-		err = &fault.Error{Op: "running the smoke test", Subject: test.Name(), Err: explain(ctx, env, err)}
+		err = &fault.Error{Op: "running the smoke test", Subject: test.Name(), Err: err}
 	}
 	return result, err
 }

@@ -34,6 +34,9 @@ type Test struct{}
 // Name returns "profiles".
 func (Test) Name() string { return "profiles" }
 
+// MakesNothing says that it only asks.
+func (Test) MakesNothing() {}
+
 // Run asks, for every profile, for pods as each of its people.
 func (t Test) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) {
 	image, err := env.Image(podImage)
