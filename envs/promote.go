@@ -200,6 +200,9 @@ func (p *promotion) copyImages(ctx context.Context, _ *ledger.Lease, result *Pro
 	if result.Copied, err = copier.Copy(ctx, refs...); err != nil {
 		return err
 	}
+	if _, err := copier.CopyReferrers(ctx, refs...); err != nil {
+		return err
+	}
 	ref := images.Ref{Repository: release.Repository(p.Project), Digest: p.artifact.Digest}
 	copier = images.Copier{From: release.Origin(p.artifact, ref.Repository), To: r.target, Sink: p.sink, Task: "promote/release"}
 	if _, err := copier.Copy(ctx, ref); err != nil {

@@ -40,6 +40,15 @@ type Config struct {
 	Sink progress.Sink
 	// Retry says how failures that may pass are met; the zero Retry is ready.
 	Retry Retry
+	// Chunk is how much of a large blob is sent at once, bytes; 0 means 16 MiB.
+	Chunk int64
+}
+
+func (c Config) chunk() int64 {
+	if c.Chunk > 0 {
+		return c.Chunk
+	}
+	return defaultChunk
 }
 
 // Retry is the policy for failures that may pass: 408, 429, 500, 502, 503 and

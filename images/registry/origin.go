@@ -121,3 +121,16 @@ func mediaType(resp *http.Response, raw []byte) types.MediaType {
 	m, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	return types.MediaType(strings.TrimSpace(m))
 }
+
+// Referrers lists what is about a manifest, of one artifact type or, where that
+// is empty, of any.
+func (o *Origin) Referrers(ctx context.Context, ref images.Ref, artifactType string) ([]v1.Descriptor, error) {
+	repos, err := o.c.candidates(ref.Repository)
+	if err != nil {
+		return nil, &fault.Error{Op: "listing what is about", Subject: ref.String(), Kind: fault.Usage, Err: err}
+	}
+	list, err := first(ctx, o.c, "listing what is about", ref.String(), repos, func(repo name.Repository) (referrers, error) {
+		return o.c.referrers(ctx, repo, ref.Digest)
+	})
+	return list.of(artifactType), err
+}

@@ -122,13 +122,18 @@ func (t *Target) Referrers(ctx context.Context, ref images.Ref, artifactType str
 	if err != nil {
 		return nil, explain("listing what is about", t.subject(repo, ref.Digest), repo.RegistryStr(), err)
 	}
+	return all.of(artifactType), nil
+}
+
+// of are those of one type, or all.
+func (l referrers) of(artifactType string) []v1.Descriptor {
 	var out []v1.Descriptor
-	for _, r := range all.Manifests {
+	for _, r := range l.Manifests {
 		if artifactType == "" || r.ArtifactType == artifactType {
 			out = append(out, v1.Descriptor{MediaType: r.MediaType, Size: r.Size, Digest: r.Digest, ArtifactType: r.ArtifactType, Annotations: r.Annotations})
 		}
 	}
-	return out, nil
+	return out
 }
 
 // referrers reads the registry's own list, or the one under the tag.

@@ -72,6 +72,22 @@ func TestWhatIsAboutAnImageIsListed(t *testing.T) {
 			back, err := target.Manifest(t.Context(), images.Ref{Repository: f.Repository, Digest: got[0].Digest})
 			require.NoError(t, err)
 			require.Contains(t, string(back.Raw), "application/b")
+
+			// They travel with the image.
+			there := serve(t, peer(t))
+			next := registry.NewTarget(config(t), func(string) string { return there.addr + "/copied/app" })
+			own := images.Ref{Repository: p.addr + "/team/app", Digest: f.Index.Digest}
+			copier := &images.Copier{From: registry.NewOrigin(config(t)), To: next}
+			_, err = copier.Copy(t.Context(), own)
+			require.NoError(t, err)
+			for _, want := range []int{2, 0} {
+				copied, err := copier.CopyReferrers(t.Context(), own)
+				require.NoError(t, err)
+				require.Equal(t, want, copied)
+			}
+			got, err = next.Referrers(t.Context(), own, "application/a")
+			require.NoError(t, err)
+			require.Len(t, got, 1)
 		})
 	}
 	ref, manifest, _ := artifact(t, v1.Descriptor{}, "application/a", "x")

@@ -128,8 +128,8 @@ func (t *Target) PutManifest(ctx context.Context, ref images.Ref, manifest image
 }
 
 // PutBlob writes a blob: linked from another repository of this registry where
-// that is known to have it, else uploaded in one stream. An upload that fails
-// is taken back.
+// that is known to have it, else uploaded, in one stream or, a large one, in
+// pieces. An upload that fails is taken back.
 func (t *Target) PutBlob(ctx context.Context, repository string, desc v1.Descriptor, content io.Reader) error {
 	repo, err := t.repository(repository)
 	if err != nil {
@@ -155,7 +155,14 @@ func (t *Target) putBlob(ctx context.Context, repo name.Repository, desc v1.Desc
 			t.abandon(ctx, repo, location)
 		}
 	}()
-	body := &upload{content: images.Verify(io.NopCloser(content), desc)}
+	verified := images.Verify(io.NopCloser(content), desc)
+	if desc.Size > streamedPieces*t.c.cfg.chunk() {
+		if location, err = t.putChunks(ctx, repo, location, verified, desc.Size); err != nil {
+			return err
+		}
+		return t.committed(ctx, repo, location, desc)
+	}
+	body := &upload{content: verified}
 	resp, err := t.send(ctx, repo, http.MethodPatch, location, "application/octet-stream", body, desc.Size)
 	if contentErr := body.finish(err == nil); contentErr != nil {
 		if resp != nil {
@@ -173,7 +180,13 @@ func (t *Target) putBlob(ctx context.Context, repo name.Repository, desc v1.Desc
 	if location, err = next(resp, location); err != nil {
 		return err
 	}
-	if err = t.commit(ctx, repo, location, desc.Digest); err != nil {
+	return t.committed(ctx, repo, location, desc)
+}
+
+// committed ends an upload, or finds that it was ended.
+func (t *Target) committed(ctx context.Context, repo name.Repository, location string, desc v1.Descriptor) error {
+	err := t.commit(ctx, repo, location, desc.Digest)
+	if err != nil {
 		// An answer that was lost on its way: the second try finds no upload,
 		// but the blob is there.
 		if has, hasErr := t.has(ctx, repo, desc); hasErr == nil && has {
