@@ -7,6 +7,7 @@
 #   bench.sh         all of them (make bench)
 #   bench.sh sync    sync alone; KFDEV_BENCH_TOOLS=kfdev leaves the peers out
 #   bench.sh drift, bench.sh admission, bench.sh apply   on a kube-apiserver alone
+#   bench.sh copy    between two registries of its own, beside oras
 #   bench.sh soak    ten edits a second for an hour, or KFDEV_SOAK (make soak)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -60,7 +61,12 @@ apply_test() { # five hundred objects, beside kubectl apply --server-side and Fl
   "$go" test -tags integration -run '^$' -bench 'Integration(Cold|Nothing)' -benchtime 5x -timeout 30m ./stack/apply
 }
 
-case ${1:-all} in drift | admission | apply) ;; *) bring_up ;; esac
+copy_test() { # images from one registry to another, beside oras cp -r
+  GOBIN="$work/bin" "$go" install oras.land/oras/cmd/oras@v1.3.0
+  KFDEV_BENCH_ORAS="$work/bin/oras" "$go" test -tags bench -run '^$' -bench CopyBeside -benchtime 5x ./images/registry
+}
+
+case ${1:-all} in drift | admission | apply | copy) ;; *) bring_up ;; esac
 case ${1:-all} in
   all)
     commands
@@ -69,6 +75,7 @@ case ${1:-all} in
     drift_test
     admission_test
     apply_test
+    copy_test
     cat "$work/sync.md"
     ;;
   sync)
@@ -78,6 +85,7 @@ case ${1:-all} in
   drift) drift_test ;;
   admission) admission_test ;;
   apply) apply_test ;;
+  copy) copy_test ;;
   soak) sync_test TestSoak 0 ;;
-  *) echo "bench.sh [all|sync|drift|admission|apply|soak]" >&2 && exit 2 ;;
+  *) echo "bench.sh [all|sync|drift|admission|apply|copy|soak]" >&2 && exit 2 ;;
 esac
