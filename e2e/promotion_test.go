@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,14 +111,20 @@ differences:
     owner: e2e
 `), 0o600))
 
-	// Not before dev has shown it.
+	// Not before dev has shown it. Dev only warns of what is in no lock.
 	refused := b.try(t, "promote", "staging")
 	require.Equal(t, 8, refused.code, refused.stderr)
 	require.Contains(t, refused.stderr, "dev: ")
 	b.run(t, 0, "up")
 	b.run(t, 0, "verify")
+	binding, err := b.clients(t).AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(t.Context(), "kfdev-locked-images", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.NotContains(t, binding.Spec.ValidationActions, admissionv1.Deny)
+	_, err = b.clients(t).CoreV1().Pods(provisionerNamespace).Create(t.Context(), foreignPod(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	require.NoError(t, err)
 
 	plan := decode[sitePlan](t, b, 6, "plan", "staging")
+	t.Logf("as people see it:\n%s", b.try(t, "plan", "staging").stdout)
 	require.Empty(t, plan.InForce)
 	require.NotEmpty(t, plan.Images)
 	b.run(t, 0, "promote", "staging")
@@ -147,6 +154,7 @@ differences:
 	report := decode[driftReport](t, b, 6, "drift", "staging")
 	require.NotEmpty(t, report.Findings)
 	require.Equal(t, "spec/template/spec/containers[name=evil]", report.Findings[0].Path)
+	t.Logf("as people see it:\n%s", b.try(t, "drift", "staging").stdout)
 	refused = b.try(t, "promote", "prod")
 	require.Equal(t, 8, refused.code, refused.stderr)
 	require.Contains(t, refused.stderr, "containers[name=evil]")
@@ -181,13 +189,19 @@ differences:
 	parity = decode[parityReport](t, b, 6, "diff", "staging", "prod")
 	require.Equal(t, "storage-classes", parity.Environment[0].Dimension)
 	require.Equal(t, "slow", parity.Environment[0].Item)
+	t.Logf("as people see it:\n%s", b.try(t, "diff", "staging", "prod").stdout)
 
 	// With kfdev gone and the registry down, what no release brought is denied.
 	docker(t, "rm", "-f", registryOf("prod"))
-	_, err = prod.clients(t).CoreV1().Pods(provisionerNamespace).Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "foreign"},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "docker.io/library/busybox:latest"}}},
-	}, metav1.CreateOptions{})
+	_, err = prod.clients(t).CoreV1().Pods(provisionerNamespace).Create(t.Context(), foreignPod(), metav1.CreateOptions{})
 	require.ErrorContains(t, err, "denied")
 	require.ErrorContains(t, err, "docker.io/library/busybox:latest")
+}
+
+// foreignPod runs an image that no release has brought.
+func foreignPod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "foreign"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "docker.io/library/busybox:latest"}}},
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -181,7 +182,7 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 	if err != nil {
 		return err
 	}
-	enforced, err := p.policyPart(ctx, parts, l.Kept)
+	enforced, err := p.enforced(ctx, parts, l.Kept)
 	if err != nil {
 		return err
 	}
@@ -192,9 +193,9 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 	return nil
 }
 
-// policyPart is what keeps images out that no lock names: those of this release
+// enforced is what keeps images out that no lock names: those of this release
 // and those that are still in use are let in.
-func (p *promotion) policyPart(ctx context.Context, parts []part, kept []string) (part, error) {
+func (p *promotion) enforced(ctx context.Context, parts []part, kept []string) (part, error) {
 	digests := append(slices.Clone(kept), p.locked()...)
 	live, found, err := policy.Read(ctx, p.live.client)
 	if err != nil {
@@ -212,8 +213,12 @@ func (p *promotion) policyPart(ctx context.Context, parts []part, kept []string)
 
 // locked are the digests of the release's lock.
 func (p *promotion) locked() []string {
+	return digestsOf(p.lock)
+}
+
+func digestsOf(l lock.Lock) []string {
 	var all []string
-	for digest := range p.lock.Digests() {
+	for digest := range l.Digests() {
 		all = append(all, digest.String())
 	}
 	return all
@@ -221,8 +226,12 @@ func (p *promotion) locked() []string {
 
 // policyOf is the policy that lets exactly the digests in.
 func (p *promotion) policyOf(parts []part, digests []string) (part, error) {
+	return policyPart(parts, digests, p.name == project.DevName)
+}
+
+func policyPart(parts []part, digests []string, warn bool) (part, error) {
 	slices.Sort(digests)
-	objects, err := policy.Objects(policy.Options{Namespaces: namespacesOf(parts), Digests: slices.Compact(digests), Warn: p.name == project.DevName})
+	objects, err := policy.Objects(policy.Options{Namespaces: namespacesOf(parts), Digests: slices.Compact(digests), Warn: warn})
 	if err != nil {
 		return part{}, err
 	}

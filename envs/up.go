@@ -167,11 +167,16 @@ type upRun struct {
 	closures map[images.Ref]images.Closure
 	cluster  cluster.State
 	live     live
+	policy   *part // that warns of images from outside the lock; nil where the project has dev alone
 }
 
 func newUpRun(e *Engine, s settled, o UpOptions) (*upRun, error) {
 	ca, err := proxyCA(e.getenv)
-	return &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca, closures: map[images.Ref]images.Closure{}}, err
+	if err != nil {
+		return nil, err
+	}
+	warning, err := devPolicy(s)
+	return &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca, closures: map[images.Ref]images.Closure{}, policy: warning}, err
 }
 
 func (r *upRun) close() {
@@ -198,7 +203,11 @@ func (r *upRun) steps() []plan.Step {
 		{ID: "context", Title: "Context", After: []string{clusterStep}, Observe: r.observeContext, Act: r.mergeContext},
 	}
 	last := []string{"images", "context"}
-	for _, p := range r.settled.parts {
+	parts := r.settled.parts
+	if r.policy != nil {
+		parts = append(slices.Clip(parts), *r.policy)
+	}
+	for _, p := range parts {
 		id := "stack/" + p.Name
 		after := []string{"images", "context"}
 		for _, required := range p.Requires {

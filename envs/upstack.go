@@ -52,7 +52,7 @@ func (r *upRun) removed(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(r.settled.parts, func(p part) bool { return p.Name == name })
+		return name == policySet && r.policy != nil || slices.ContainsFunc(r.settled.parts, func(p part) bool { return p.Name == name })
 	}), nil
 }
 

@@ -49,6 +49,10 @@ func Read(o *unstructured.Unstructured, hasStatus bool) Reading {
 		return phase(o, "Active")
 	case "Service", "CronJob.batch":
 		return Reading{State: Current}
+	case "Profile.kubeflow.org", "PodDefault.kubeflow.org":
+		// The Profile controller reports failures only, and takes none back;
+		// whether a profile's people have their rights, its smoke test proves.
+		return Reading{State: Current}
 	case "APIService.apiregistration.k8s.io":
 		return conditioned(o, "Available")
 	case "Workflow.argoproj.io":
