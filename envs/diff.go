@@ -105,6 +105,7 @@ func (e *Engine) Diff(ctx context.Context, a, b string) (parity Parity, err erro
 	if err != nil {
 		return parity, err
 	}
+	proof.Findings = slices.DeleteFunc(proof.Findings, e.follows)
 	now := time.Now()
 	parity.Budget = difference.Count(proof, e.entries(), now)
 	parity.Suggested = difference.Suggest(proof.Findings)

@@ -167,6 +167,13 @@ func filesOf(dir, pattern string) ([]namedFile, error) {
 	return files, err
 }
 
+// ownerOf leads to whom a team's namespace says it belongs to.
+func ownerOf(team string) fieldpath.Path {
+	return fieldpath.Path{Kind: "Namespace", Name: team, Fields: []fieldpath.Step{
+		{Kind: fieldpath.Key, Key: "metadata"}, {Kind: fieldpath.Key, Key: "annotations"}, {Kind: fieldpath.Key, Key: profiles.OwnerAnnotation},
+	}}
+}
+
 // entries are the project's differences with what follows from them: whom a
 // namespace belongs to is what its profile says.
 func (e *Engine) entries() []difference.Entry {
@@ -180,17 +187,19 @@ func (e *Engine) entries() []difference.Entry {
 				continue
 			}
 			for _, team := range e.file.Profiles {
-				if !p.Selects(profiles.Group, "Profile", "", team.Name) {
-					continue
+				if p.Selects(profiles.Group, "Profile", "", team.Name) {
+					all[i].Paths = append(slices.Clip(all[i].Paths), ownerOf(team.Name))
 				}
-				annotation := fieldpath.Path{Kind: "Namespace", Name: team.Name, Fields: []fieldpath.Step{
-					{Kind: fieldpath.Key, Key: "metadata"}, {Kind: fieldpath.Key, Key: "annotations"}, {Kind: fieldpath.Key, Key: profiles.OwnerAnnotation},
-				}}
-				all[i].Paths = append(slices.Clip(all[i].Paths), annotation)
 			}
 		}
 	}
 	return all
+}
+
+// follows reports whether a place that differs only follows from another, under
+// whose entry it counts.
+func (e *Engine) follows(f difference.Finding) bool {
+	return f.Allowed && slices.ContainsFunc(e.file.Profiles, func(team profiles.Profile) bool { return f.Path.String() == ownerOf(team.Name).String() })
 }
 
 // setOf is the part as a set of this environment: with its pull secret, and

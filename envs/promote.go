@@ -41,7 +41,14 @@ type Promoted struct {
 	Copied      images.Copied              `json:"copied"`
 	Changes     map[string]apply.ChangeSet `json:"changes"` // by component
 	Tests       []Tested                   `json:"tests"`
-	Took        time.Duration              `json:"took"` // nanoseconds
+	Steps       []StepTook                 `json:"steps"` // in order
+	Took        time.Duration              `json:"took"`  // nanoseconds
+}
+
+// StepTook is how long a step took that was done.
+type StepTook struct {
+	Name ledger.StepName `json:"name"`
+	Took time.Duration   `json:"took"` // nanoseconds
 }
 
 // Promote takes a release to an environment: images by digest, a pull proven
@@ -74,7 +81,7 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 	if err := p.gates(ctx); err != nil {
 		return result, err
 	}
-	result = Promoted{Project: p.Project, Environment: environment, Release: p.digest(), Changes: map[string]apply.ChangeSet{}, Tests: []Tested{}}
+	result = Promoted{Project: p.Project, Environment: environment, Release: p.digest(), Changes: map[string]apply.ChangeSet{}, Tests: []Tested{}, Steps: []StepTook{}}
 	defer func() { result.Took = time.Since(start) }()
 	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
@@ -147,9 +154,11 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 		{ledger.Copied, p.copyImages}, {ledger.Pulled, p.provePull}, {ledger.Applied, p.applySets}, {ledger.Checked, p.verifySite}, {ledger.Recorded, p.settle},
 	}
 	for _, step := range steps {
+		start := time.Now()
 		if err := p.step(ctx, lease, step.name, func(ctx context.Context) error { return step.do(ctx, lease, result) }); err != nil {
 			return err
 		}
+		result.Steps = append(result.Steps, StepTook{Name: step.name, Took: time.Since(start)})
 	}
 	if err := p.rememberCluster(p.site); err != nil {
 		return err

@@ -47,15 +47,21 @@ func (p *places) text(project string) string {
 	return strings.NewReplacer("registry.staging.example", p.host+"/staging", "registry.prod.example", p.host+"/prod").Replace(project)
 }
 
-// newPlacesOf are the places of another project.
+// newPlacesOf are the places of another project; NAME@VERSION is one whose
+// Kubernetes behaves as an older one.
 func newPlacesOf(t *testing.T, text string, names ...string) *places {
 	t.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	p := &places{clients: map[string]*kube.Client{}, host: strings.TrimPrefix(server.URL, "http://")}
 	p.bench = newBench(t, p.text(text))
-	for _, name := range names {
-		config := apiserver.Run(t, true)
+	for _, each := range names {
+		name, version, old := strings.Cut(each, "@")
+		var args []string
+		if old {
+			args = []string{"--emulated-version=" + version}
+		}
+		config := apiserver.Run(t, true, args...)
 		client, err := kube.Connect(config)
 		require.NoError(t, err)
 		t.Cleanup(client.Close)

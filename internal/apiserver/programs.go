@@ -21,11 +21,11 @@ import (
 
 // Run starts a server for a test and stops it with the test. Its programs are
 // those of the image recipes, built once and kept in the user's cache.
-func Run(tb testing.TB, controllers bool) *rest.Config {
+func Run(tb testing.TB, controllers bool, args ...string) *rest.Config {
 	tb.Helper()
 	programs, err := Build(tb.Context())
 	require.NoError(tb, err)
-	server, err := Start(tb.Context(), Options{Programs: programs, Dir: tb.TempDir(), Controllers: controllers})
+	server, err := Start(tb.Context(), Options{Programs: programs, Dir: tb.TempDir(), Controllers: controllers, Args: args})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, server.Stop()) })
 	return server.Config

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kfdev/kfdev/envs"
+	"github.com/kfdev/kfdev/envs/fingerprint"
 	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/internal/fault"
 )
@@ -90,7 +91,7 @@ func parityText(w io.Writer, p envs.Parity) error {
 			if f.Unknown {
 				mark = "UNKNOWN"
 			}
-			fmt.Fprintf(w, "%-10s %s\n           %s\n", mark, f, f.Matters)
+			fmt.Fprintf(w, "%-10s %s\n           %s\n", mark, ofEnvironments(p, f), f.Matters)
 		}
 	}
 	for _, f := range p.Configuration {
@@ -100,10 +101,15 @@ func parityText(w io.Writer, p envs.Parity) error {
 	}
 	for _, f := range p.Environment {
 		if f.Allowed {
-			fmt.Fprintf(w, "declared   %s (%s)\n", f, f.Entry)
+			fmt.Fprintf(w, "declared   %s (%s)\n", ofEnvironments(p, f), f.Entry)
 		}
 	}
 	return budgetText(w, p)
+}
+
+// ofEnvironments says which of the two has what.
+func ofEnvironments(p envs.Parity, f fingerprint.Finding) string {
+	return fmt.Sprintf("fingerprint/%s: %s has %s, %s has %s: %s", f.Path(), p.A.Environment, f.A, p.B.Environment, f.B, f.Why)
 }
 
 func orNothing(s string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -263,6 +264,11 @@ func promotedText(w io.Writer, r envs.Promoted, failed error) error {
 	if failed != nil {
 		return nil // the error says the rest
 	}
+	var steps []string
+	for _, s := range r.Steps {
+		steps = append(steps, fmt.Sprintf("%s %s", s.Name, took(s.Took)))
+	}
+	fmt.Fprintf(w, "steps      %s\n", strings.Join(steps, ", "))
 	_, err := fmt.Fprintf(w, "%s: release %s is in force, in %s\n", r.Environment, release.Short(r.Release), took(r.Took))
 	return err
 }
