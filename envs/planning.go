@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/lock"
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/policy"
@@ -131,6 +134,7 @@ type promotion struct {
 	seeing  apply.Seeing
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
+	writes  bool                  // it is more than a look
 }
 
 // plan looks at everything and proposes.
@@ -203,6 +207,10 @@ func (p *promotion) enforced(ctx context.Context, parts []part, kept []string) (
 	}
 	if found {
 		still, err := policy.Retain(ctx, p.live.client, live.Digests, digests)
+		if apierrors.IsForbidden(err) && !p.writes {
+			progress.Warn(p.sink, "not everything may be read that can name images of before: all of them are taken to be named still")
+			still, err = live.Digests, nil
+		}
 		if err != nil {
 			return part{}, err
 		}

@@ -135,6 +135,7 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if before.InForce != nil {
 		result.Before = before.InForce.Release
 	}
+	p.writes = true
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}

@@ -7,16 +7,21 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/stack/policy"
 )
 
 // grant gives a user a role of stack/apply/rights.
@@ -113,4 +118,31 @@ webhooks:
 	for _, f := range parity.Environment {
 		require.True(t, f.Unknown, "%s", f) // what nodes on paper do not say
 	}
+}
+
+// A reader whose role names not every kind that there is plans all the same, and
+// takes every image of before to be named still; a promoter may not.
+func TestIntegrationAReaderOfNotEverything(t *testing.T) {
+	p := newPlacesOf(t, strings.Replace(threePlaces, "after: [dev]", "", 1), "staging")
+	p.grant(t, "staging", "reader", "reader")
+	_, err := p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{})
+	require.NoError(t, err)
+	client := p.clients["staging"].Dynamic
+	before := strings.Repeat("ab", 32)
+	_, err = client.Resource(policy.Resource()).Patch(t.Context(), policy.Name, types.MergePatchType, []byte(`{"spec":{"digests":{"`+before+`":""}}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	var kind unstructured.Unstructured
+	require.NoError(t, yaml.Unmarshal([]byte(strings.NewReplacer("kubeflow.org", "own.example.com", "Profile", "Own", "profiles", "owns").Replace(profileKind)), &kind.Object))
+	_, err = client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).Create(t.Context(), &kind, metav1.CreateOptions{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := client.Resource(schema.GroupVersionResource{Group: "own.example.com", Version: "v1", Resource: "owns"}).List(t.Context(), metav1.ListOptions{})
+		return err == nil
+	}, 20*time.Second, 100*time.Millisecond)
+
+	_, err = p.as(t, "reader").PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.Contains(t, p.said(t), "not everything may be read that can name images of before")
 }

@@ -39,6 +39,7 @@ func BenchmarkCopyBesideOras(b *testing.B) {
 		refs = append(refs, images.Ref{Repository: repository, Digest: digest})
 	}
 	measure := func(b *testing.B, copyAll func(to string)) {
+		b.Helper()
 		var cold, warm time.Duration
 		for range b.N {
 			to := serveFolder(b)
