@@ -65,6 +65,8 @@ func (p *promotion) passedIn(ctx context.Context, name string) error {
 		return fmt.Errorf("%s was not verified there (kfdev verify %s)", short, name)
 	case !l.Verified.Passed():
 		return fmt.Errorf("%s did not pass its tests there", short)
+	case l.Complete == nil || l.Complete.Release != p.digest():
+		return fmt.Errorf("the promotion of %s there did not come to its end (%s)", short, hintFor(name))
 	}
 	before := &promotion{Engine: p.Engine, site: s, made: p.made}
 	report, err := before.scan(ctx, false)
