@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -16,10 +18,12 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
@@ -140,8 +144,9 @@ func (k *killer) counted(r *http.Request) func() {
 type travelling struct {
 	*places
 	killer   *killer
-	host     string
-	releases [2]*bench // the project as it is in each
+	host     string       // of the API server, through the killer
+	registry atomic.Value // http.Handler
+	releases [2]*bench    // the project as it is in each
 	want     [2]map[string]string
 }
 
@@ -197,7 +202,10 @@ func newTravelling(t *testing.T) *travelling {
 	via, err := transport.New(&transport.Config{TLS: transport.TLSConfig{CAFile: config.CAFile}})
 	require.NoError(t, err)
 	p.host = p.killer.through(t, config.Host, via)
-	p.places.host = strings.TrimPrefix(p.killer.through(t, "http://"+p.places.host, nil), "http://")
+	p.emptyRegistry()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.registry.Load().(http.Handler).ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	p.places.host = strings.TrimPrefix(p.killer.through(t, server.URL, nil), "http://")
 	p.controller(t, "staging")
 	for n := range p.releases {
 		p.release(t, n)
@@ -207,6 +215,11 @@ func newTravelling(t *testing.T) *travelling {
 		p.want[n] = snapshot(t, p.clients["staging"])
 	}
 	return p
+}
+
+// emptyRegistry has the next promotion copy everything.
+func (p *travelling) emptyRegistry() {
+	p.registry.Store(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
 }
 
 // promote promotes a release as another process would, undisturbed.
@@ -272,6 +285,7 @@ func points(t *testing.T, writes, every int) []int {
 // writes is how many writes a promotion from the other release has.
 func (p *travelling) writes(t *testing.T, n int) int {
 	t.Helper()
+	p.emptyRegistry()
 	p.killer.arm(0, false, nil)
 	cmd, said := p.send(t, n)
 	require.NoError(t, cmd.Wait(), said.String())
@@ -280,7 +294,8 @@ func (p *travelling) writes(t *testing.T, n int) int {
 	return p.killer.count
 }
 
-// A promoter is killed around any of its writes; the next one arrives where an
+// A promoter is killed around any of its writes, to the cluster and to the
+// registry, which has nothing yet; the next one arrives where an
 // undisturbed one would have.
 func TestIntegrationAPromoterIsKilled(t *testing.T) {
 	p := newTravelling(t)
@@ -289,6 +304,7 @@ func TestIntegrationAPromoterIsKilled(t *testing.T) {
 	n := 0
 	for _, at := range points(t, writes, 10) {
 		n = 1 - n
+		p.emptyRegistry()
 		after := rand.IntN(2) == 0
 		var cmd *exec.Cmd
 		started := make(chan struct{})
