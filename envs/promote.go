@@ -139,7 +139,7 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}
-	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx)); err != nil {
+	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.permitted(ctx)); err != nil {
 		return err
 	}
 	if _, err := lease.Update(ctx, func(l *ledger.Ledger) error {

@@ -34,9 +34,13 @@ import (
 	"github.com/kfdev/kfdev/internal/progress"
 )
 
-// lease is what promotions of these tests hold: the next of one that died waits
-// for as long.
-const lease = time.Second
+// How long the leases of these tests are good for: the next promotion waits for
+// as long as the one that died said. One that is to arrive holds on through
+// whatever else the machine does.
+const (
+	shortLease = time.Second
+	longLease  = 30 * time.Second
+)
 
 // errand is what a promoter that is a process of its own is to do.
 type errand struct {
@@ -72,7 +76,7 @@ func (e errand) promote() error {
 	if err != nil {
 		return err
 	}
-	engine.world.Lease = lease
+	engine.world.Lease = shortLease
 	engine.world.Site = func(context.Context, string) (*kube.Client, error) {
 		return kube.Connect(&rest.Config{Host: e.Host, BearerToken: e.Token})
 	}
@@ -226,7 +230,7 @@ func (p *travelling) emptyRegistry() {
 func (p *travelling) promote(t *testing.T, n int) error {
 	t.Helper()
 	e := p.releases[n].engine(t)
-	e.world.Lease = lease
+	e.world.Lease = longLease
 	e.world.Site = func(context.Context, string) (*kube.Client, error) { return kube.Connect(p.clients["staging"].Config) }
 	_, err := e.Promote(t.Context(), "staging", PromoteOptions{})
 	return err
@@ -287,8 +291,15 @@ func (p *travelling) writes(t *testing.T, n int) int {
 	t.Helper()
 	p.emptyRegistry()
 	p.killer.arm(0, false, nil)
-	cmd, said := p.send(t, n)
-	require.NoError(t, cmd.Wait(), said.String())
+	for {
+		cmd, said := p.send(t, n)
+		if err := cmd.Wait(); err == nil {
+			break
+		}
+		require.Contains(t, said.String(), "does not hold the environment any more") // a slow machine took its lease
+		p.emptyRegistry()
+		p.killer.arm(0, false, nil)
+	}
 	p.killer.mu.Lock()
 	defer p.killer.mu.Unlock()
 	return p.killer.count
@@ -347,8 +358,8 @@ func TestIntegrationAPromoterIsStoppedAndWakesUp(t *testing.T) {
 		go func() { ended <- cmd.Wait() }()
 		select {
 		case <-stopped:
-		case err := <-ended: // it had fewer writes this time
-			require.NoError(t, err, said.String())
+		case err := <-ended: // it had fewer writes this time, or a slow machine took its lease
+			require.True(t, err == nil || strings.Contains(said.String(), "does not hold the environment any more"), said.String())
 			close(on)
 			continue
 		}

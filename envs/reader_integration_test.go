@@ -5,6 +5,7 @@ package envs
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/stack/policy"
 )
@@ -37,6 +39,27 @@ func (p *places) grant(t *testing.T, place, user, role string) {
 	require.NoError(t, err)
 	_, err = typed.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: object.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
+
+// grantWithout gives a user the promoter's role without a verb.
+func (p *places) grantWithout(t *testing.T, place, user, verb string) {
+	t.Helper()
+	typed, err := kubernetes.NewForConfig(p.clients[place].Config)
+	require.NoError(t, err)
+	role, err := typed.RbacV1().ClusterRoles().Get(t.Context(), "kfdev-promoter", metav1.GetOptions{})
+	require.NoError(t, err)
+	role.ObjectMeta = metav1.ObjectMeta{Name: user}
+	for i := range role.Rules {
+		role.Rules[i].Verbs = slices.DeleteFunc(role.Rules[i].Verbs, func(v string) bool { return v == verb })
+	}
+	role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return len(r.Verbs) == 0 })
+	_, err = typed.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = typed.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -91,6 +114,11 @@ webhooks:
 	}
 	_, err := p.lock(t, LockOptions{})
 	require.NoError(t, err)
+	p.grantWithout(t, "staging", "weak", "impersonate")
+	_, err = p.as(t, "weak").Promote(t.Context(), "staging", PromoteOptions{})
+	require.ErrorContains(t, err, "missing: impersonate users (to prove that profiles hold)")
+	require.Equal(t, fault.Preflight, fault.KindOf(err))
+	require.Len(t, snapshot(t, p.clients["staging"]), 1, "nothing was written but the lease, in its namespace")
 	first, err := p.as(t, "reader").PlanSite(t.Context(), "staging", PlanOptions{})
 	require.NoError(t, err)
 	require.True(t, first.Changed())

@@ -75,10 +75,14 @@ func Refuse(missing []Missing) error {
 // mean that it may put those rules there: they have to be held, too, or the verb
 // escalate; for a binding, those of its role, or the verb bind.
 // Source: kubernetes.io/docs/reference/access-authn-authz/rbac (privilege
-// escalation prevention).
-func (a *Applier) Rights(ctx context.Context, plans []Planned) ([]Missing, error) {
+// escalation prevention). Beside is what the caller will need for more than the
+// plans.
+func (a *Applier) Rights(ctx context.Context, plans []Planned, beside ...Missing) ([]Missing, error) {
 	r := &rights{applier: a, answers: map[Missing]bool{}}
 	var needs []need
+	for _, m := range beside {
+		needs = append(needs, need{Missing: m})
+	}
 	for _, p := range plans {
 		more, err := r.ofPlan(ctx, p)
 		if err != nil {
