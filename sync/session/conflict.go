@@ -53,7 +53,7 @@ func (l *loop) setConflicts(res reconcile.Result) {
 
 // show is a conflict as people see it.
 func (l *loop) show(c reconcile.Conflict) Conflict {
-	shown := Conflict{Path: c.Path, Local: describe(c.Local), Remote: describe(c.Remote), Why: c.Why, Collides: c.Collides}
+	shown := Conflict{Path: Name(c.Path), Local: describe(c.Local), Remote: describe(c.Remote), Why: c.Why, Collides: Name(c.Collides)}
 	if m := l.merging[c.Path]; m.why != "" && m.local == c.Local && m.remote == c.Remote {
 		shown.Why += "; " + m.why
 	}

@@ -254,7 +254,7 @@ func TestProblemsAreTriedAgain(t *testing.T) {
 	s, _ := p.start()
 	p.has(p.remote, "good", "x")
 	st := p.status(s, func(st session.Status) bool { return len(st.Problems) == 1 })
-	require.Equal(t, "bad", st.Problems[0].Path)
+	require.EqualValues(t, "bad", st.Problems[0].Path)
 	require.False(t, st.Clean())
 	require.NotNil(t, st.Helper)
 	p.write(p.local, "good", "y")

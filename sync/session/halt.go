@@ -213,7 +213,7 @@ func (l *loop) undone(ctx context.Context, order []*side, batch string, updates 
 	result := Undone{Side: s.name, Batch: batch}
 	fits := s.tree != nil // else it is being looked at, and must be again
 	for _, u := range updates {
-		result.Paths = append(result.Paths, u.Path)
+		result.Paths = append(result.Paths, Name(u.Path))
 		if fits = fits && s.update(u); fits {
 			l.pending[u.Path] = true
 		}

@@ -260,7 +260,7 @@ func (m *model) decide() {
 		clear(m.wishes) // it brings back what was there before
 		return
 	}
-	c := st.Conflicts[m.rand.IntN(len(st.Conflicts))].Path
+	c := string(st.Conflicts[m.rand.IntN(len(st.Conflicts))].Path)
 	keep := []session.Keep{session.KeepLocal, session.KeepRemote, session.KeepBoth}[m.rand.IntN(3)]
 	m.say("resolve %s: %s: %v", c, keep, m.session.Resolve(ctx, c, keep))
 	m.touch(c)
@@ -278,7 +278,7 @@ func (m *model) differ(st session.Status) []string {
 			return nil
 		}
 		for _, c := range st.Conflicts {
-			if path == c.Path || strings.HasPrefix(path, c.Path+"/") {
+			if path == string(c.Path) || strings.HasPrefix(path, string(c.Path)+"/") {
 				return nil
 			}
 		}

@@ -35,7 +35,7 @@ func (l *loop) refused(to *side, c tree.Change, o endpoint.Outcome) {
 		p = &problem{}
 		l.problems[c.Path] = p
 	}
-	p.Problem = Problem{Path: c.Path, Side: to.name, Error: o.Err.Error()}
+	p.Problem = Problem{Path: Name(c.Path), Side: to.name, Error: o.Err.Error()}
 	wait := min(firstRetry<<min(p.tries, 10), lastRetry)
 	if errors.Is(o.Err, endpoint.ErrChanged) && p.tries < 4 {
 		wait = 50 * time.Millisecond << p.tries // it is being written to

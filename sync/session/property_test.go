@@ -122,7 +122,7 @@ func (h *history) settled(st session.Status) bool {
 		}
 		known := false
 		for _, conflict := range st.Conflicts {
-			known = known || path == conflict.Path || strings.HasPrefix(path, conflict.Path+"/")
+			known = known || path == string(conflict.Path) || strings.HasPrefix(path, string(conflict.Path)+"/")
 		}
 		if !known {
 			return false

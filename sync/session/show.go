@@ -21,7 +21,7 @@ func (b *Batch) add(c tree.Change) {
 		b.Bytes += c.To.Size
 	}
 	if len(b.Paths) < maxShown {
-		b.Paths = append(b.Paths, c.Path)
+		b.Paths = append(b.Paths, Name(c.Path))
 	}
 }
 

@@ -66,16 +66,16 @@ type Progress struct {
 
 // Conflict is a path that both sides changed.
 type Conflict struct {
-	Path     string `json:"path"`
+	Path     Name   `json:"path"`
 	Local    string `json:"local"`  // what is there, in words
 	Remote   string `json:"remote"` // "
 	Why      string `json:"why"`
-	Collides string `json:"collides,omitempty"`
+	Collides Name   `json:"collides,omitempty"`
 }
 
 // Problem is a path that could not be brought over. It is tried again.
 type Problem struct {
-	Path  string `json:"path"`
+	Path  Name   `json:"path"`
 	Side  string `json:"side"` // that refused it: local or remote
 	Error string `json:"error"`
 }
@@ -115,9 +115,9 @@ type Run struct {
 
 // Undone is what Undo did.
 type Undone struct {
-	Side  string   `json:"side"` // local or remote
-	Batch string   `json:"batch"`
-	Paths []string `json:"paths"`
+	Side  string `json:"side"` // local or remote
+	Batch string `json:"batch"`
+	Paths []Name `json:"paths"`
 }
 
 // Event is something that happened. One of the pointers is set where the kind
@@ -158,7 +158,7 @@ type Batch struct {
 	Deleted int           `json:"deleted"`
 	Bytes   int64         `json:"bytes"`            // of the files' content
 	Latency time.Duration `json:"latency"`          // see Latency
-	Paths   []string      `json:"paths"`            // the first few
+	Paths   []Name        `json:"paths"`            // the first few
 	Merged  int           `json:"merged,omitempty"` // notebooks whose two versions became one
 }
 

@@ -42,7 +42,7 @@ func (r *steered) Status(context.Context) (session.Status, error) {
 }
 
 func (r *steered) Undo(context.Context) (session.Undone, error) {
-	return session.Undone{Side: "remote", Batch: "b", Paths: []string{"a.py"}}, r.say("undo")
+	return session.Undone{Side: "remote", Batch: "b", Paths: []session.Name{"a.py"}}, r.say("undo")
 }
 
 func (r *steered) Resolve(_ context.Context, path string, keep session.Keep) error {
@@ -141,7 +141,7 @@ func TestSyncStatusSaysWhatWaits(t *testing.T) {
 	require.Equal(t, 6, code)
 	var status session.Status
 	require.NoError(t, json.Unmarshal([]byte(stdout), &status))
-	require.Equal(t, "a b.py", status.Conflicts[0].Path)
+	require.Equal(t, session.Name("a b.py"), status.Conflicts[0].Path)
 
 	code, _, stderr = d.run(t, "sync", "resolve", "nb", "a b.py", "--keep", "both")
 	require.Zero(t, code, stderr)

@@ -166,7 +166,8 @@ func bytesOf(n int64) string {
 
 // shownPath is a path as it may be written to a terminal, quoted as a shell
 // needs it. Names of files may hold anything.
-func shownPath(path string) string {
+func shownPath[P ~string](name P) string {
+	path := string(name)
 	switch {
 	case path == "":
 		return "." // the folder itself

@@ -24,13 +24,13 @@ func TestWhatHappensIsSaidInALine(t *testing.T) {
 		"connecting: waiting for the server": {Kind: session.StateEvent, State: session.Connecting, Text: "waiting for the server"},
 		"looking at both folders":            {Kind: session.StateEvent, State: session.Scanning},
 		"to the pod: src/train.py (8 ms)": {Kind: session.BatchEvent, Batch: &session.Batch{
-			To: "remote", Changed: 1, Bytes: 5, Latency: 8 * time.Millisecond, Paths: []string{"src/train.py"},
+			To: "remote", Changed: 1, Bytes: 5, Latency: 8 * time.Millisecond, Paths: []session.Name{"src/train.py"},
 		}},
 		"from the pod: deleted 'a b' (1.2s)": {Kind: session.BatchEvent, Batch: &session.Batch{
-			To: "local", Deleted: 1, Latency: 1200 * time.Millisecond, Paths: []string{"a b"},
+			To: "local", Deleted: 1, Latency: 1200 * time.Millisecond, Paths: []session.Name{"a b"},
 		}},
 		"to the pod: 1,998 changed, 2 deleted, 4.1 MB: a, b, c, …, 1 merged by cell (90 ms)": {Kind: session.BatchEvent, Batch: &session.Batch{
-			To: "remote", Changed: 1998, Deleted: 2, Bytes: 4_100_000, Latency: 90 * time.Millisecond, Paths: []string{"a", "b", "c", "d"}, Merged: 1,
+			To: "remote", Changed: 1998, Deleted: 2, Bytes: 4_100_000, Latency: 90 * time.Millisecond, Paths: []session.Name{"a", "b", "c", "d"}, Merged: 1,
 		}},
 		"conflict: a.py: both changed it; kfdev sync resolve a.py --keep local|remote|both ends it": {
 			Kind: session.ConflictEvent, Conflict: &session.Conflict{Path: "a.py", Why: "both changed it"},
@@ -109,7 +109,7 @@ func TestOnATerminalALineIsLive(t *testing.T) {
 	}()
 	events <- session.Event{Kind: session.ProgressEvent, Time: time.Now(), Text: "remote", Progress: &session.Progress{Files: 1, Of: 3, Bytes: 5, Total: 9}}
 	require.Eventually(t, func() bool { return screen.has("1 of 3 files to the pod") }, 10*time.Second, 5*time.Millisecond)
-	events <- session.Event{Kind: session.BatchEvent, Time: time.Now(), Batch: &session.Batch{To: "remote", Changed: 1, Paths: []string{"a"}, Latency: time.Millisecond}}
+	events <- session.Event{Kind: session.BatchEvent, Time: time.Now(), Batch: &session.Batch{To: "remote", Changed: 1, Paths: []session.Name{"a"}, Latency: time.Millisecond}}
 	events <- session.Event{Kind: session.HaltEvent, Time: time.Now(), Halt: &session.Halt{Text: "too much", Hint: "do so"}}
 	require.Eventually(t, func() bool {
 		return screen.has("in sync · 7 paths · to the pod: a (1 ms)") && screen.has("halted: too much; do so")
@@ -122,7 +122,7 @@ func TestOnATerminalALineIsLive(t *testing.T) {
 
 func TestElsewhereEveryEventIsALine(t *testing.T) {
 	t.Parallel()
-	batch := session.Event{Time: time.Unix(1, 0).UTC(), Kind: session.BatchEvent, Batch: &session.Batch{To: "remote", Changed: 1, Paths: []string{"a"}, Latency: time.Millisecond}}
+	batch := session.Event{Time: time.Unix(1, 0).UTC(), Kind: session.BatchEvent, Batch: &session.Batch{To: "remote", Changed: 1, Paths: []session.Name{"a"}, Latency: time.Millisecond}}
 	going := session.Event{Time: time.Unix(2, 0).UTC(), Kind: session.ProgressEvent, Text: "remote", Progress: &session.Progress{Files: 1, Of: 3}}
 	soon := going
 	soon.Time = soon.Time.Add(time.Second)

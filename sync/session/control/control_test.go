@@ -67,7 +67,7 @@ func (f *fake) did(what string) error {
 
 func (f *fake) Status(context.Context) (session.Status, error) { return f.status, f.did("status") }
 func (f *fake) Undo(context.Context) (session.Undone, error) {
-	return session.Undone{Side: "local", Batch: "7", Paths: []string{"a"}}, f.did("undo")
+	return session.Undone{Side: "local", Batch: "7", Paths: []session.Name{"a"}}, f.did("undo")
 }
 func (f *fake) Resolve(_ context.Context, path string, keep session.Keep) error {
 	return f.did(fmt.Sprintf("resolve %q %s", path, keep))
@@ -115,7 +115,7 @@ func TestASessionIsAsked(t *testing.T) {
 	require.Equal(t, f.status, got)
 	undone, err := s.Undo(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []string{"a"}, undone.Paths)
+	require.Equal(t, []session.Name{"a"}, undone.Paths)
 	require.NoError(t, s.Resolve(t.Context(), "any\xff name", session.KeepBoth))
 	require.NoError(t, s.Resume(t.Context(), session.BringBack))
 	require.Equal(t, []string{"status", "undo", `resolve "any\xff name" both`, "resume bring-back"}, f.asked)
