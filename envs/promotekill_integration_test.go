@@ -88,14 +88,14 @@ func (e errand) promote() error {
 // its writes.
 type killer struct {
 	mu    sync.Mutex
-	count int    // of writes
-	at    int    // the write, from 1
-	after bool   // when the server has answered, else before it is sent
-	hit   func() // called there
-	what  string // that write
+	count int                  // of writes
+	at    int                  // the write, from 1
+	after bool                 // when the server has answered, else before it is sent
+	hit   func() (goesOn bool) // called there; whether the request goes on
+	what  string               // that write
 }
 
-func (k *killer) arm(at int, after bool, hit func()) {
+func (k *killer) arm(at int, after bool, hit func() bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.count, k.at, k.after, k.hit, k.what = 0, at, after, hit, ""
@@ -114,34 +114,44 @@ func (k *killer) through(t *testing.T, to string, via http.RoundTripper) string 
 		},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		hit := k.counted(r)
-		if hit != nil && !k.after {
-			hit()
+		before, after := k.counted(r)
+		if before != nil && !before() {
+			return
 		}
 		proxy.ServeHTTP(w, r)
-		if hit != nil && k.after {
-			hit()
+		if after != nil {
+			after()
 		}
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-// counted returns what is to be done around this request.
-func (k *killer) counted(r *http.Request) func() {
+// counted returns what is to be done before or after this request.
+func (k *killer) counted(r *http.Request) (before, after func() bool) {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Query().Get("dryRun") != "",
 		strings.Contains(r.URL.Path, "/apis/authorization.k8s.io/"):
-		return nil
+		return nil, nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.count++
 	if k.count != k.at {
-		return nil
+		return nil, nil
 	}
 	k.what = r.Method + " " + r.URL.Path
-	return k.hit
+	if k.after {
+		return nil, k.hit
+	}
+	return k.hit, nil
+}
+
+// met is the write that it was about; empty where none came so far.
+func (k *killer) met() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.what
 }
 
 // travelling is a cluster that promotions go to, in two releases by turns.
@@ -313,22 +323,25 @@ func TestIntegrationAPromoterIsKilled(t *testing.T) {
 	writes := p.writes(t, 0)
 	require.Greater(t, writes, 30)
 	n := 0
-	for _, at := range points(t, writes, 10) {
+	for _, at := range points(t, writes, 30) {
 		n = 1 - n
 		p.emptyRegistry()
 		after := rand.IntN(2) == 0
 		var cmd *exec.Cmd
 		started := make(chan struct{})
-		p.killer.arm(at, after, func() {
+		dead := make(chan struct{})
+		p.killer.arm(at, after, func() bool {
 			<-started
 			_ = cmd.Process.Kill()
-			_, _ = cmd.Process.Wait()
+			<-dead
+			return false
 		})
 		cmd, _ = p.send(t, n)
 		close(started)
 		err := cmd.Wait()
-		how := fmt.Sprintf("killed around write %d (after: %t): %s", at, after, p.killer.what)
-		require.True(t, p.killer.what == "" || err != nil, how)
+		close(dead)
+		how := fmt.Sprintf("killed around write %d (after: %t): %s", at, after, p.killer.met())
+		require.True(t, p.killer.met() == "" || err != nil, how)
 		p.killer.arm(0, false, nil)
 		require.NoError(t, p.promote(t, n), how)
 		p.arrived(t, n, how)
@@ -342,15 +355,16 @@ func TestIntegrationAPromoterIsStoppedAndWakesUp(t *testing.T) {
 	p := newTravelling(t)
 	writes := p.writes(t, 0)
 	revived := 0
-	for _, at := range points(t, writes, 20) {
+	for _, at := range points(t, writes, 50) {
 		require.NoError(t, p.promote(t, 0))
 		var cmd *exec.Cmd
 		started, stopped, on := make(chan struct{}), make(chan struct{}), make(chan struct{})
-		p.killer.arm(at, false, func() {
+		p.killer.arm(at, false, func() bool {
 			<-started
 			_ = cmd.Process.Signal(syscall.SIGSTOP)
 			close(stopped)
 			<-on
+			return true
 		})
 		cmd, said := p.send(t, 1)
 		close(started)
@@ -363,12 +377,12 @@ func TestIntegrationAPromoterIsStoppedAndWakesUp(t *testing.T) {
 			close(on)
 			continue
 		}
-		how := fmt.Sprintf("stopped before write %d: %s", at, p.killer.what)
+		how := fmt.Sprintf("stopped before write %d: %s", at, p.killer.met())
 		require.NoError(t, p.promote(t, 0), how)
 		require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
 		close(on)
 		err := <-ended
-		if strings.HasSuffix(p.killer.what, "/leases/ledger") {
+		if strings.HasSuffix(p.killer.met(), "/leases/ledger") {
 			continue // it had not begun, and began then; or it had ended
 		}
 		require.Error(t, err, how)
