@@ -132,6 +132,8 @@ differences:
 	start := time.Now()
 	again := b.run(t, 0, "promote", "staging")
 	t.Logf("a promotion with nothing to do, with its smoke tests: %v\n%s", time.Since(start).Round(10*time.Millisecond), again)
+	t.Log(b.run(t, 0, "verify", "staging"))
+	b.run(t, 0, "verify", "profile-controller", "--publish", "staging")
 	written, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Contains(t, string(written), "# not ours", "comments survive")

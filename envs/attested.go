@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -56,7 +55,7 @@ func (m made) attached(ctx context.Context, r siteRegistry, environment string) 
 	}
 	var last *release.Verification
 	for _, desc := range all {
-		v, err := verificationAt(ctx, r, images.Ref{Repository: repository, Digest: desc.Digest})
+		v, err := release.PullVerification(ctx, reading{r.target}, images.Ref{Repository: repository, Digest: desc.Digest})
 		if err != nil {
 			return nil, err
 		}
@@ -65,26 +64,6 @@ func (m made) attached(ctx context.Context, r siteRegistry, environment string) 
 		}
 	}
 	return last, nil
-}
-
-func verificationAt(ctx context.Context, r siteRegistry, ref images.Ref) (release.Verification, error) {
-	raw, err := r.target.Manifest(ctx, ref)
-	if err != nil {
-		return release.Verification{}, err
-	}
-	desc, err := release.VerificationLayer(raw.Raw)
-	if err != nil {
-		return release.Verification{}, err
-	}
-	content, err := r.target.Blob(ctx, ref.Repository, desc)
-	if err != nil {
-		return release.Verification{}, err
-	}
-	text, err := io.ReadAll(content) // it ends where desc says, or fails
-	if err = errors.Join(err, content.Close()); err != nil {
-		return release.Verification{}, err
-	}
-	return release.DecodeVerification(text)
 }
 
 // attested takes what the registries say of an environment that can't be
@@ -122,11 +101,7 @@ func (p *promotion) attested(ctx context.Context, name string, why error) error 
 
 // attestation is a verification as it is attached.
 func attestation(environment, cluster string, v ledger.Verification) release.Verification {
-	out := release.Verification{Release: v.Release, Environment: environment, Cluster: cluster, By: holder(), At: v.At}
-	for _, r := range v.Results {
-		out.Results = append(out.Results, release.Result{Name: r.Name, Failed: r.Failed})
-	}
-	return out
+	return release.Verification{Release: v.Release, Environment: environment, Cluster: cluster, By: holder(), At: v.At, Results: v.Results}
 }
 
 // PublishVerification writes how the release did in dev beside the release,
@@ -160,12 +135,7 @@ func (e *Engine) PublishVerification(ctx context.Context, environment string) er
 	if err != nil {
 		return err
 	}
-	ref := images.Ref{Repository: release.Repository(m.Project), Digest: m.artifact.Digest}
-	copier := images.Copier{From: release.Origin(m.artifact, ref.Repository), To: r.target, Sink: e.sink, Task: "publish/release"}
-	if _, err := copier.Copy(ctx, ref); err != nil {
-		return err
-	}
-	if err := r.target.Keep(ctx, ref); err != nil {
+	if err := m.publish(ctx, r, e.sink, "publish/release"); err != nil {
 		return err
 	}
 	return m.attach(ctx, r, attestation(project.DevName, dev.identity.UID, *l.Verified))

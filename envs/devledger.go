@@ -7,6 +7,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
+	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -43,9 +44,9 @@ func (e *Engine) recordVerified(ctx context.Context, s settled, tests []Tested) 
 	if err != nil {
 		return nil // said by up
 	}
-	v := ledger.Verification{Release: m.digest(), At: time.Now(), Results: []ledger.Result{{Name: "what runs is in the lock"}}}
+	v := ledger.Verification{Release: m.digest(), At: time.Now(), Results: []release.Result{{Name: "what runs is in the lock"}}}
 	for _, t := range tests {
-		v.Results = append(v.Results, ledger.Result{Name: t.Component, Failed: t.Error})
+		v.Results = append(v.Results, release.Result{Name: t.Component, Failed: t.Error})
 	}
 	return e.devLedger(ctx, func(ledger.Ledger) bool { return true }, func(l *ledger.Ledger) error {
 		if l.InForce == nil || l.InForce.Release != m.digest() {

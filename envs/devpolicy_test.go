@@ -21,8 +21,10 @@ func TestDevHasThePolicyThatWarns(t *testing.T) {
 	require.NoError(t, err)
 	last := r.steps()[len(r.steps())-3]
 	require.Equal(t, "stack/"+policySet, last.ID)
-	i := slices.IndexFunc(r.policy.rendered.Objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ValidatingAdmissionPolicyBinding" })
-	actions, _, err := unstructured.NestedStringSlice(r.policy.rendered.Objects[i].Object, "spec", "validationActions")
+	p, err := r.policy()
+	require.NoError(t, err)
+	i := slices.IndexFunc(p.rendered.Objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ValidatingAdmissionPolicyBinding" })
+	actions, _, err := unstructured.NestedStringSlice(p.rendered.Objects[i].Object, "spec", "validationActions")
 	require.NoError(t, err)
 	require.Contains(t, actions, "Warn")
 	require.NotContains(t, actions, "Deny")
@@ -32,7 +34,7 @@ func TestDevHasThePolicyThatWarns(t *testing.T) {
 	require.NoError(t, err)
 	s, err = b.engine(t).settled(t.Context())
 	require.NoError(t, err)
-	alone, err := devPolicy(s)
+	alone, err := newUpRun(b.engine(t), s, UpOptions{})
 	require.NoError(t, err)
-	require.Nil(t, alone)
+	require.Nil(t, alone.policy)
 }

@@ -265,16 +265,22 @@ func namespacesOf(parts []part) []string {
 
 // propose proposes one set, with what its certificates are now.
 func (p *promotion) propose(ctx context.Context, each part) (PlannedSet, error) {
-	seeded, err := p.live.seeder.Plan(ctx, each.Component)
-	if err != nil {
-		return PlannedSet{}, err
-	}
-	set, err := p.setOf(ctx, each, seeded.Authorities)
+	set, seeded, err := p.setNow(ctx, each)
 	if err != nil {
 		return PlannedSet{}, err
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
 	return PlannedSet{Proposal: proposal, Seeded: seeded.Changes}, err
+}
+
+// setNow is a part as a set, with what its certificates are now.
+func (p *promotion) setNow(ctx context.Context, each part) (apply.Set, seed.Result, error) {
+	seeded, err := p.live.seeder.Plan(ctx, each.Component)
+	if err != nil {
+		return apply.Set{}, seeded, err
+	}
+	set, err := p.setOf(ctx, each, seeded.Authorities)
+	return set, seeded, err
 }
 
 func (p *promotion) force(o apply.Object, c apply.Conflict) bool {

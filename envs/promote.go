@@ -206,24 +206,16 @@ func (p *promotion) copyImages(ctx context.Context, _ *ledger.Lease, result *Pro
 	for _, i := range p.lock.Images {
 		refs = append(refs, i.Ref())
 	}
-	copier := images.Copier{From: from, To: r.target, Sink: p.sink, Task: "promote/images"}
+	copier := images.Copier{From: from, To: r.target, Sink: p.sink, Task: "promote/images", Referrers: true}
 	if result.Copied, err = copier.Copy(ctx, refs...); err != nil {
 		return err
 	}
-	if _, err := copier.CopyReferrers(ctx, refs...); err != nil {
-		return err
-	}
-	ref := images.Ref{Repository: release.Repository(p.Project), Digest: p.artifact.Digest}
-	copier = images.Copier{From: release.Origin(p.artifact, ref.Repository), To: r.target, Sink: p.sink, Task: "promote/release"}
-	if _, err := copier.Copy(ctx, ref); err != nil {
-		return err
-	}
-	for _, each := range append(refs, ref) {
-		if err := r.target.Keep(ctx, each); err != nil {
+	for _, ref := range refs {
+		if err := r.target.Keep(ctx, ref); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.publish(ctx, r, p.sink, "promote/release")
 }
 
 // applySets brings the objects in, each set after what it requires, and takes

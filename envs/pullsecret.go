@@ -2,9 +2,7 @@ package envs
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -101,19 +99,11 @@ func (p *promotion) lendPullSecret(ctx context.Context, lease *ledger.Lease, res
 		return &fault.Error{Op: "lending the pull secret", Subject: subject, Err: err,
 			Hint: fmt.Sprintf("environments.%s.registry.pullSecret names the Secret to copy", p.name)}
 	}
-	original, err := p.live.client.Dynamic.Resource(secretResource()).Namespace(from.Namespace).Get(ctx, from.Name, metav1.GetOptions{})
-	if err != nil {
-		return fail(from.Namespace+"/"+from.Name, err)
-	}
-	given := seed.Given{Name: from.Name, Data: map[string][]byte{}}
-	given.Type, _, _ = unstructured.NestedString(original.Object, "type")
-	values, _, _ := unstructured.NestedStringMap(original.Object, "data")
-	for key, text := range values {
-		if given.Data[key], err = base64.StdEncoding.DecodeString(text); err != nil {
-			return fail(from.Namespace+"/"+from.Name, errors.New("it holds no base64"))
-		}
-	}
 	seeder := p.live.seeder.Fenced(lease.Fence)
+	given, err := seeder.Copied(ctx, from.Namespace, from.Name)
+	if err != nil {
+		return fail(p.name, err)
+	}
 	for _, namespace := range namespacesOf(p.parts) {
 		if given.Namespace = namespace; namespace != from.Namespace {
 			change, err := seeder.EnsureGiven(ctx, given, p.seeing.SecretKey)
@@ -127,10 +117,6 @@ func (p *promotion) lendPullSecret(ctx context.Context, lease *ledger.Lease, res
 		}
 	}
 	return nil
-}
-
-func secretResource() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 }
 
 // seeded notes a Secret that was put in place, and the namespace that came with

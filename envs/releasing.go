@@ -13,6 +13,7 @@ import (
 	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/render"
 )
@@ -91,6 +92,17 @@ func (e *Engine) stored(ctx context.Context, name, digest string) (made, error) 
 		errs = append(errs, fmt.Errorf("%s: %w", from, err))
 	}
 	return made{}, &fault.Error{Op: "looking for the release", Subject: digest, Kind: fault.NotFound, Err: errors.Join(errs...)}
+}
+
+// publish brings the release itself into an environment's registry, and has it
+// kept there.
+func (m made) publish(ctx context.Context, r siteRegistry, sink progress.Sink, task string) error {
+	ref := images.Ref{Repository: release.Repository(m.Project), Digest: m.artifact.Digest}
+	copier := images.Copier{From: release.Origin(m.artifact, ref.Repository), To: r.target, Sink: sink, Task: task}
+	if _, err := copier.Copy(ctx, ref); err != nil {
+		return err
+	}
+	return r.target.Keep(ctx, ref)
 }
 
 // remade is a release that was read, ready to be promoted again.

@@ -42,8 +42,8 @@ func (e *Engine) given(environment string) ([]seed.Given, map[int]error) {
 // secretsReady refuses to begin without the values, or without a Secret that
 // has to be there.
 func (p *promotion) secretsReady(ctx context.Context) error {
-	_, missing := p.given(p.name)
-	_, err := p.planSecrets(ctx)
+	all, missing := p.given(p.name)
+	_, err := p.lookAt(ctx, all, missing)
 	return errors.Join(append(slices.Collect(maps.Values(missing)), err)...)
 }
 
@@ -72,6 +72,10 @@ func (e *Engine) secretValue(from project.SecretSource) ([]byte, error) {
 // planSecrets says what would become of the environment's Secrets.
 func (p *promotion) planSecrets(ctx context.Context) ([]seed.GivenChange, error) {
 	all, missing := p.given(p.name)
+	return p.lookAt(ctx, all, missing)
+}
+
+func (p *promotion) lookAt(ctx context.Context, all []seed.Given, missing map[int]error) ([]seed.GivenChange, error) {
 	changes := []seed.GivenChange{}
 	var problems []error
 	for i, g := range all {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack"
@@ -74,11 +75,7 @@ func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, result *Pro
 func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
 	w := drift.Wanted{Release: p.digest(), Images: allowed(p.lock, nil), Profiles: profilesPart}
 	for _, each := range p.parts {
-		seeded, err := p.live.seeder.Plan(ctx, each.Component)
-		if err != nil {
-			return w, err
-		}
-		set, err := p.setOf(ctx, each, seeded.Authorities)
+		set, _, err := p.setNow(ctx, each)
 		if err != nil {
 			return w, err
 		}
@@ -112,7 +109,7 @@ func (p *promotion) verifySite(ctx context.Context, lease *ledger.Lease, result 
 		}
 		tested, err := p.smokeSite(ctx, each)
 		result.Tests = append(result.Tests, tested)
-		v.Results = append(v.Results, ledger.Result{Name: each.Name, Failed: tested.Error})
+		v.Results = append(v.Results, release.Result{Name: each.Name, Failed: tested.Error})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", each.Name, err))
 		}
@@ -121,7 +118,7 @@ func (p *promotion) verifySite(ctx context.Context, lease *ledger.Lease, result 
 		}
 	}
 	if len(v.Results) == 0 { // a stack without tests is verified by being ready
-		v.Results = []ledger.Result{{Name: "ready"}}
+		v.Results = []release.Result{{Name: "ready"}}
 	}
 	err := errors.Join(errs...)
 	task.End(err)

@@ -13,11 +13,7 @@ import (
 func (p *promotion) permitted(ctx context.Context) error {
 	var plans []apply.Planned
 	for _, each := range p.parts {
-		seeded, err := p.live.seeder.Plan(ctx, each.Component)
-		if err != nil {
-			return err
-		}
-		set, err := p.setOf(ctx, each, seeded.Authorities)
+		set, _, err := p.setNow(ctx, each)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kfdev/kfdev/cluster"
@@ -167,7 +168,9 @@ type upRun struct {
 	closures map[images.Ref]images.Closure
 	cluster  cluster.State
 	live     live
-	policy   *part // that warns of images from outside the lock; nil where the project has dev alone
+	// policy warns of images from outside the lock; nil where the project has dev
+	// alone.
+	policy func() (part, error)
 }
 
 func newUpRun(e *Engine, s settled, o UpOptions) (*upRun, error) {
@@ -175,8 +178,12 @@ func newUpRun(e *Engine, s settled, o UpOptions) (*upRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	warning, err := devPolicy(s)
-	return &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca, closures: map[images.Ref]images.Closure{}, policy: warning}, err
+	r := &upRun{Engine: e, settled: s, options: o, owner: s.file.Dir, proxyCA: ca, closures: map[images.Ref]images.Closure{}}
+	if len(s.file.Environments.Others) > 0 {
+		r.policy = sync.OnceValues(func() (part, error) { return devPolicy(s) })
+		go r.policy() //nolint:errcheck // it takes half a second, and its step asks again
+	}
+	return r, nil
 }
 
 func (r *upRun) close() {
@@ -203,11 +210,7 @@ func (r *upRun) steps() []plan.Step {
 		{ID: "context", Title: "Context", After: []string{clusterStep}, Observe: r.observeContext, Act: r.mergeContext},
 	}
 	last := []string{"images", "context"}
-	parts := r.settled.parts
-	if r.policy != nil {
-		parts = append(slices.Clip(parts), *r.policy)
-	}
-	for _, p := range parts {
+	for _, p := range r.settled.parts {
 		id := "stack/" + p.Name
 		after := []string{"images", "context"}
 		for _, required := range p.Requires {
@@ -218,6 +221,11 @@ func (r *upRun) steps() []plan.Step {
 			Observe: func(ctx context.Context) (plan.Work, error) { return r.observePart(ctx, p) },
 			Act:     func(ctx context.Context) (string, error) { return r.applyPart(ctx, p) },
 		})
+		last = append(last, id)
+	}
+	if r.policy != nil {
+		id := "stack/" + policySet
+		steps = append(steps, plan.Step{ID: id, Title: policySet, After: []string{"images", "context"}, Observe: r.observePolicy, Act: r.applyPolicy})
 		last = append(last, id)
 	}
 	return append(steps,

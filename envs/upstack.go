@@ -44,6 +44,22 @@ func (r *upRun) applyPart(ctx context.Context, p part) (string, error) {
 	return counts(changes) + ", ready", nil
 }
 
+func (r *upRun) observePolicy(ctx context.Context) (plan.Work, error) {
+	p, err := r.policy()
+	if err != nil {
+		return plan.Work{}, err
+	}
+	return r.observePart(ctx, p)
+}
+
+func (r *upRun) applyPolicy(ctx context.Context) (string, error) {
+	p, err := r.policy()
+	if err != nil {
+		return "", err
+	}
+	return r.applyPart(ctx, p)
+}
+
 // removed are the components that the cluster holds and the project does not.
 // Of a cluster that does not run yet the record tells.
 func (r *upRun) removed(ctx context.Context) ([]string, error) {

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/running"
 )
@@ -17,7 +16,7 @@ import (
 // beside dev.
 func (e *Engine) HasEnvironment(name string) bool {
 	_, ok := e.file.Environments.Others[name]
-	return ok && name != project.DevName
+	return ok
 }
 
 // VerifySite runs the smoke tests of the release that is in force in an

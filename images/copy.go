@@ -36,6 +36,8 @@ type Copier struct {
 	Task string
 	// Platforms limits which children of an index are copied; none means all.
 	Platforms []v1.Platform
+	// Referrers has what is about the images copied, too: signatures, attestations.
+	Referrers bool
 	// Parallel is how many blobs move at once; 0 means 4.
 	Parallel int
 }
@@ -46,6 +48,7 @@ type Copied struct {
 	Bytes     int64 // of the blobs moved
 	Present   int   // blobs that were there already
 	Manifests int   // written
+	Referrers int   // artifacts about the images that were copied
 }
 
 // job is one blob and the repositories that lack it.
@@ -75,7 +78,10 @@ func (c *Copier) Copy(ctx context.Context, refs ...Ref) (Copied, error) {
 		return done, err
 	}
 	done.Blobs, done.Bytes = len(jobs), total
-	done.Manifests, err = c.putManifests(ctx, closures, held)
+	if done.Manifests, err = c.putManifests(ctx, closures, held); err != nil || !c.Referrers {
+		return done, err
+	}
+	done.Referrers, err = c.copyReferrers(ctx, closures)
 	return done, err
 }
 

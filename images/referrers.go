@@ -24,18 +24,14 @@ type attaching interface {
 	Attach(ctx context.Context, ref Ref, manifest Manifest) error
 }
 
-// CopyReferrers copies what is about images that were copied, and about their
+// copyReferrers copies what is about images that were copied, and about their
 // children, and returns how many artifacts the target lacked. An origin that
 // knows of none has none.
-func (c *Copier) CopyReferrers(ctx context.Context, refs ...Ref) (int, error) {
+func (c *Copier) copyReferrers(ctx context.Context, closures []Closure) (int, error) {
 	from, knows := c.From.(Referring)
 	to, takes := c.To.(attaching)
 	if !knows || !takes {
 		return 0, nil
-	}
-	closures, _, err := c.walk(ctx, refs)
-	if err != nil {
-		return 0, err
 	}
 	var copied atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
@@ -54,7 +50,7 @@ func (c *Copier) CopyReferrers(ctx context.Context, refs ...Ref) (int, error) {
 			})
 		}
 	}
-	err = g.Wait()
+	err := g.Wait()
 	return int(copied.Load()), err
 }
 

@@ -18,6 +18,10 @@ const (
 	OwnerAnnotation = "owner"
 	// Group is the API group of profiles.
 	Group = "kubeflow.org"
+	// QuotaName and OwnerBinding are what the Profile controller calls a team's
+	// quota and its owner's rights.
+	QuotaName    = "kf-resource-quota"
+	OwnerBinding = "namespaceAdmin"
 )
 
 // Objects returns what a profile is in a cluster. The namespace is kfdev's and

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/profiles"
 	"github.com/kfdev/kfdev/stack/apply"
 )
 
@@ -48,14 +49,14 @@ func ofProfile(profile *unstructured.Unstructured) []*unstructured.Unstructured 
 	out := []*unstructured.Unstructured{
 		{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name, "annotations": map[string]any{"owner": owner["name"]}}}},
 		{Object: map[string]any{
-			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": map[string]any{"name": "namespaceAdmin", "namespace": name},
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": map[string]any{"name": profiles.OwnerBinding, "namespace": name},
 			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubeflow-admin"},
 			"subjects": []any{owner},
 		}},
 	}
 	if hard, _, _ := unstructured.NestedMap(profile.Object, "spec", "resourceQuotaSpec", "hard"); len(hard) > 0 {
 		out = append(out, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "v1", "kind": "ResourceQuota", "metadata": map[string]any{"name": "kf-resource-quota", "namespace": name},
+			"apiVersion": "v1", "kind": "ResourceQuota", "metadata": map[string]any{"name": profiles.QuotaName, "namespace": name},
 			"spec": map[string]any{"hard": asServed(hard)},
 		}})
 	}

@@ -10,6 +10,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/kfdev/kfdev/envs/release"
 )
 
 // Ledger is what an environment remembers.
@@ -52,21 +54,15 @@ type Entry struct {
 
 // Verification is how a release was found to work here.
 type Verification struct {
-	Release     string    `json:"release"`
-	Fingerprint string    `json:"fingerprint,omitempty"` // digest of what the environment was then
-	At          time.Time `json:"at"`
-	Results     []Result  `json:"results,omitempty"`
+	Release     string           `json:"release"`
+	Fingerprint string           `json:"fingerprint,omitempty"` // digest of what the environment was then
+	At          time.Time        `json:"at"`
+	Results     []release.Result `json:"results,omitempty"`
 }
 
 // Passed reports whether every test passed; none is no pass.
 func (v *Verification) Passed() bool {
-	return v != nil && len(v.Results) > 0 && !slices.ContainsFunc(v.Results, func(r Result) bool { return r.Failed != "" })
-}
-
-// Result is how one test ended.
-type Result struct {
-	Name   string `json:"name"`
-	Failed string `json:"failed,omitempty"` // why; empty: it passed
+	return v != nil && release.Passed(v.Results)
 }
 
 // Promotion is an attempt that ended.

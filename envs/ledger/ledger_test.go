@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/kfdev/kfdev/envs/release"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,7 +27,7 @@ func full() Ledger {
 	l := Ledger{Cluster: "uid", Epoch: 7, Holder: "ana#0011"}
 	l.Begin(entry(1, 0))
 	l.Enforce(at(1))
-	l.Verify(Verification{Release: digest(1), Fingerprint: digest(9), At: at(2), Results: []Result{{Name: "pipelines"}, {Name: "notebook", Failed: "no & <page>"}}})
+	l.Verify(Verification{Release: digest(1), Fingerprint: digest(9), At: at(2), Results: []release.Result{{Name: "pipelines"}, {Name: "notebook", Failed: "no & <page>"}}})
 	l.Finish(at(3))
 	l.SetProfiles([]string{"b", "a"}, at(3))
 	l.Begin(entry(2, 4))
@@ -137,7 +139,7 @@ func TestAnAttemptIsResumedOnlyForTheSameRelease(t *testing.T) {
 	require.Empty(t, l.Journal)
 	require.Equal(t, cutOff, l.History[0].Failed)
 	l.Enforce(at(7))
-	l.Verify(Verification{Release: digest(2), At: at(7), Results: []Result{{Name: "x"}}})
+	l.Verify(Verification{Release: digest(2), At: at(7), Results: []release.Result{{Name: "x"}}})
 	require.True(t, l.Verified.Passed())
 	l.Finish(at(8))
 	require.Equal(t, digest(2), l.InForce.Release)

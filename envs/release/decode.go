@@ -39,14 +39,19 @@ func Pull(ctx context.Context, from images.Origin, ref images.Ref) (Release, err
 	if err != nil {
 		return Release{}, err
 	}
-	return Decode(ctx, m.Raw, func(ctx context.Context, desc v1.Descriptor) ([]byte, error) {
-		content, err := from.Blob(ctx, ref.Repository, desc)
+	return Decode(ctx, m.Raw, blobs(from, ref.Repository))
+}
+
+// blobs fetches from a repository.
+func blobs(from images.Origin, repository string) Fetch {
+	return func(ctx context.Context, desc v1.Descriptor) ([]byte, error) {
+		content, err := from.Blob(ctx, repository, desc)
 		if err != nil {
 			return nil, err
 		}
 		data, err := io.ReadAll(content) // it ends where desc says, or fails
 		return data, errors.Join(err, content.Close())
-	})
+	}
 }
 
 // Decode reads what Encode writes, and nothing else.

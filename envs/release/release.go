@@ -167,17 +167,23 @@ func (r Release) Encode() (Artifact, error) {
 	if e.manifest.Config, err = e.blob(ConfigMedia, settings); err != nil {
 		return fail(err)
 	}
-	e.manifest.SchemaVersion, e.manifest.MediaType, e.manifest.ArtifactType = 2, types.OCIManifestSchema1, ArtifactType
 	e.manifest.Annotations = map[string]string{projectAnnotation: r.Project}
+	a, err := e.artifact(ArtifactType)
+	if err != nil {
+		return fail(err)
+	}
+	return a, nil
+}
+
+// artifact is what was gathered, as an artifact of a type.
+func (e *encoder) artifact(kind string) (Artifact, error) {
+	e.manifest.SchemaVersion, e.manifest.MediaType, e.manifest.ArtifactType = 2, types.OCIManifestSchema1, kind
 	raw, err := json.Marshal(e.manifest)
 	if err != nil {
-		return fail(err)
+		return Artifact{}, err
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(raw))
-	if err != nil {
-		return fail(err)
-	}
-	return Artifact{Digest: digest, Manifest: images.Manifest{MediaType: types.OCIManifestSchema1, Raw: raw}, Blobs: e.blobs}, nil
+	return Artifact{Digest: digest, Manifest: images.Manifest{MediaType: types.OCIManifestSchema1, Raw: raw}, Blobs: e.blobs}, err
 }
 
 func (r Release) layers(e *encoder) error {

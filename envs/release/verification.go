@@ -2,13 +2,14 @@ package release
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -36,14 +37,12 @@ type Result struct {
 }
 
 // Passed reports whether every test passed; none is no pass.
-func (v Verification) Passed() bool {
-	for _, r := range v.Results {
-		if r.Failed != "" {
-			return false
-		}
-	}
-	return len(v.Results) > 0
+func Passed(all []Result) bool {
+	return len(all) > 0 && !slices.ContainsFunc(all, func(r Result) bool { return r.Failed != "" })
 }
+
+// Passed reports whether every test passed; none is no pass.
+func (v Verification) Passed() bool { return Passed(v.Results) }
 
 // Encode writes the verification as an artifact about the release, whose
 // manifest is given.
@@ -66,49 +65,60 @@ func (v Verification) Encode(about images.Manifest) (Artifact, error) {
 	if err != nil {
 		return fail(err)
 	}
-	e.manifest.SchemaVersion, e.manifest.MediaType, e.manifest.ArtifactType = 2, types.OCIManifestSchema1, VerificationType
 	e.manifest.Config, e.manifest.Layers = desc, []v1.Descriptor{desc}
 	e.manifest.Subject = &v1.Descriptor{MediaType: about.MediaType, Digest: subject, Size: size}
-	raw, err := json.Marshal(e.manifest)
+	a, err := e.artifact(VerificationType)
 	if err != nil {
 		return fail(err)
 	}
-	digest, _, err := v1.SHA256(bytes.NewReader(raw))
-	if err != nil {
-		return fail(err)
-	}
-	return Artifact{Digest: digest, Manifest: images.Manifest{MediaType: types.OCIManifestSchema1, Raw: raw}, Blobs: e.blobs}, nil
+	return a, nil
 }
 
 // maxVerification bounds what is read as one, bytes.
 const maxVerification = 1 << 20
 
-// VerificationLayer returns where an artifact's text is.
-func VerificationLayer(raw []byte) (v1.Descriptor, error) {
-	fail := func(err error) (v1.Descriptor, error) {
-		return v1.Descriptor{}, &fault.Error{Op: "reading a verification", Err: fmt.Errorf("%w: %w", errForm, err)}
+// PullVerification reads a verification from where it lies.
+func PullVerification(ctx context.Context, from images.Origin, ref images.Ref) (Verification, error) {
+	m, err := from.Manifest(ctx, ref)
+	if err != nil {
+		return Verification{}, err
+	}
+	return DecodeVerification(ctx, m.Raw, blobs(from, ref.Repository))
+}
+
+// DecodeVerification reads what Encode writes, and nothing else.
+func DecodeVerification(ctx context.Context, raw []byte, fetch Fetch) (Verification, error) {
+	v, err := decodeVerification(ctx, raw, fetch)
+	if err != nil {
+		return Verification{}, &fault.Error{Op: "reading a verification", Err: err}
+	}
+	return v, nil
+}
+
+func decodeVerification(ctx context.Context, raw []byte, fetch Fetch) (v Verification, err error) {
+	if len(raw) > maxManifest {
+		return v, fmt.Errorf("%w: its manifest has %d bytes", errForm, len(raw))
 	}
 	var m manifest
 	switch err := json.Unmarshal(raw, &m); {
 	case err != nil:
-		return fail(err)
+		return v, fmt.Errorf("%w: %w", errForm, err)
 	case m.ArtifactType != VerificationType || len(m.Layers) != 1 || m.Layers[0].MediaType != VerificationType:
-		return fail(fmt.Errorf("it is of type %q", m.ArtifactType))
+		return v, fmt.Errorf("%w: it is of type %q", errForm, m.ArtifactType)
 	case m.Layers[0].Size > maxVerification || m.Layers[0].Size < 0:
-		return fail(fmt.Errorf("it has %d bytes", m.Layers[0].Size))
+		return v, fmt.Errorf("%w: it has %d bytes", errForm, m.Layers[0].Size)
 	}
-	return m.Layers[0], nil
-}
-
-// DecodeVerification reads the text.
-func DecodeVerification(text []byte) (v Verification, err error) {
+	text, err := fetch(ctx, m.Layers[0])
+	if err != nil {
+		return v, err
+	}
 	strict := json.NewDecoder(bytes.NewReader(text))
 	strict.DisallowUnknownFields()
 	if err = strict.Decode(&v); err == nil && (v.Release == "" || v.Environment == "" || v.At.IsZero()) {
 		err = errors.New("it does not say of what release, where and when")
 	}
 	if err != nil {
-		return Verification{}, &fault.Error{Op: "reading a verification", Err: fmt.Errorf("%w: %w", errForm, err)}
+		return v, fmt.Errorf("%w: %w", errForm, err)
 	}
 	return v, nil
 }

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -47,9 +46,6 @@ func (t *Target) Keep(ctx context.Context, ref images.Ref) error {
 	case !errors.As(err, &status) || status.StatusCode != http.StatusNotFound:
 		return fail(err)
 	}
-	resp, err = t.send(ctx, repo, http.MethodPut, address(repo, tag), string(manifest.MediaType), bytes.NewReader(manifest.Raw), int64(len(manifest.Raw)))
-	if err == nil {
-		err = errors.Join(checkStatus(resp, http.StatusCreated), resp.Body.Close())
-	}
+	_, err = t.put(ctx, repo, KeepTag(ref), manifest)
 	return fail(err)
 }

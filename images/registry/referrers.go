@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,13 +68,8 @@ func (t *Target) Attach(ctx context.Context, ref images.Ref, manifest images.Man
 	if err := images.CheckManifest(manifest.Raw, ref.Digest); err != nil || m.Subject == nil {
 		return fail(errors.Join(err, errors.New("it is about nothing, or is not what its digest says")))
 	}
-	path := address(repo, "manifests/"+ref.Digest.String())
-	resp, err := t.send(ctx, repo, http.MethodPut, path, string(manifest.MediaType), bytes.NewReader(manifest.Raw), int64(len(manifest.Raw)))
-	if err != nil {
-		return fail(err)
-	}
-	kept := resp.Header.Get(subjectHeader) != ""
-	if err := errors.Join(checkStatus(resp, http.StatusCreated), resp.Body.Close()); err != nil || kept {
+	said, err := t.put(ctx, repo, ref.Digest.String(), manifest)
+	if err != nil || said.Get(subjectHeader) != "" {
 		return fail(err)
 	}
 	one := referrer{MediaType: manifest.MediaType, Size: int64(len(manifest.Raw)), Digest: ref.Digest, ArtifactType: m.ArtifactType, Annotations: m.Annotations}
@@ -100,11 +94,8 @@ func (t *Target) list(ctx context.Context, repo name.Repository, subject v1.Hash
 	if err != nil {
 		return err
 	}
-	resp, err := t.send(ctx, repo, http.MethodPut, address(repo, "manifests/"+referrersTag(subject)), string(types.OCIImageIndex), bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		return err
-	}
-	return errors.Join(checkStatus(resp, http.StatusCreated), resp.Body.Close())
+	_, err = t.put(ctx, repo, referrersTag(subject), images.Manifest{MediaType: types.OCIImageIndex, Raw: data})
+	return err
 }
 
 // referrersTag is the tag of the list in a registry that keeps none itself.

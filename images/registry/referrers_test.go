@@ -77,13 +77,11 @@ func TestWhatIsAboutAnImageIsListed(t *testing.T) {
 			there := serve(t, peer(t))
 			next := registry.NewTarget(config(t), func(string) string { return there.addr + "/copied/app" })
 			own := images.Ref{Repository: p.addr + "/team/app", Digest: f.Index.Digest}
-			copier := &images.Copier{From: registry.NewOrigin(config(t)), To: next}
-			_, err = copier.Copy(t.Context(), own)
-			require.NoError(t, err)
+			copier := &images.Copier{From: registry.NewOrigin(config(t)), To: next, Referrers: true}
 			for _, want := range []int{2, 0} {
-				copied, err := copier.CopyReferrers(t.Context(), own)
+				copied, err := copier.Copy(t.Context(), own)
 				require.NoError(t, err)
-				require.Equal(t, want, copied)
+				require.Equal(t, want, copied.Referrers)
 			}
 			got, err = next.Referrers(t.Context(), own, "application/a")
 			require.NoError(t, err)

@@ -119,12 +119,19 @@ func (t *Target) PutManifest(ctx context.Context, ref images.Ref, manifest image
 	if err := images.CheckManifest(manifest.Raw, ref.Digest); err != nil {
 		return &fault.Error{Op: "writing a manifest", Subject: ref.String(), Err: err}
 	}
-	path := address(repo, "manifests/"+ref.Digest.String())
-	resp, err := t.send(ctx, repo, http.MethodPut, path, string(manifest.MediaType), bytes.NewReader(manifest.Raw), int64(len(manifest.Raw)))
-	if err == nil {
-		err = errors.Join(checkStatus(resp, http.StatusCreated), resp.Body.Close())
-	}
+	_, err = t.put(ctx, repo, ref.Digest.String(), manifest)
 	return explain("writing a manifest", t.subject(repo, ref.Digest), repo.RegistryStr(), err)
+}
+
+// put writes a manifest by its digest or under a tag, and returns what the
+// registry said of it.
+func (t *Target) put(ctx context.Context, repo name.Repository, reference string, manifest images.Manifest) (http.Header, error) {
+	path := address(repo, "manifests/"+reference)
+	resp, err := t.send(ctx, repo, http.MethodPut, path, string(manifest.MediaType), bytes.NewReader(manifest.Raw), int64(len(manifest.Raw)))
+	if err != nil {
+		return nil, err
+	}
+	return resp.Header, errors.Join(checkStatus(resp, http.StatusCreated), resp.Body.Close())
 }
 
 // PutBlob writes a blob: linked from another repository of this registry where

@@ -5,18 +5,13 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
@@ -27,7 +22,7 @@ type Given struct {
 	Namespace, Name string
 	Type            string // empty: Opaque
 	Data            map[string][]byte
-	There           bool // it is somebody else's, and has to have the keys of Data, with whatever values
+	There           bool // it is somebody else's, with whatever values
 }
 
 // GivenChange is what becomes of a given Secret. It holds no value.
@@ -67,30 +62,14 @@ func (s *Seeder) EnsureGiven(ctx context.Context, g Given, key []byte) (GivenCha
 	if err != nil || change.Change == apply.Unchanged {
 		return change, err
 	}
-	if err := s.permitted(ctx); err != nil {
-		return change, err
-	}
-	texts := map[string]any{}
+	data := map[string][]byte{}
 	for name := range have.data {
-		texts[name] = nil // what is given no more goes
+		data[name] = nil // what is given no more goes
 	}
 	for name, value := range g.Data {
-		texts[name] = base64.StdEncoding.EncodeToString(value)
+		data[name] = append([]byte{}, value...) // an empty value is one
 	}
-	secrets := s.secrets(g.Namespace)
-	metadata := map[string]any{"labels": map[string]any{"app.kubernetes.io/managed-by": "kfdev", ComponentLabel: givenLabel}}
-	content := map[string]any{"metadata": metadata, "data": texts}
-	if have.found {
-		metadata["resourceVersion"] = have.version
-		var patch []byte
-		if patch, err = json.Marshal(content); err == nil {
-			_, err = secrets.Patch(ctx, g.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
-		}
-	} else if err = s.ensureNamespace(ctx, g.Namespace); err == nil {
-		metadata["name"], metadata["namespace"] = g.Name, g.Namespace
-		content["apiVersion"], content["kind"], content["type"] = "v1", "Secret", g.kind()
-		_, err = secrets.Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: manager})
-	}
+	err = s.write(ctx, givenLabel, g.kind(), change.Object, have, data)
 	if err != nil {
 		return change, &fault.Error{Op: "writing the secret", Subject: change.String(), Err: err}
 	}
@@ -109,11 +88,6 @@ func (s *Seeder) lookGiven(ctx context.Context, g Given, key []byte) (GivenChang
 	if g.There {
 		if !have.found {
 			return fail(fault.Preflight, "make it in the cluster; or say where its values come from, with keys", errors.New("it is not there, and nothing gives its values"))
-		}
-		for _, name := range slices.Sorted(maps.Keys(g.Data)) {
-			if _, ok := have.data[name]; !ok {
-				return fail(fault.Preflight, "", fmt.Errorf("it has no key %s", name))
-			}
 		}
 		return change, have, nil
 	}
@@ -135,9 +109,22 @@ func (s *Seeder) lookGiven(ctx context.Context, g Given, key []byte) (GivenChang
 
 func (g Given) kind() string {
 	if g.Type == "" {
-		return "Opaque"
+		return opaque
 	}
 	return g.Type
+}
+
+// Copied is a Secret that is there, to be given elsewhere, too. One that is not
+// there is a fault of kind NotFound.
+func (s *Seeder) Copied(ctx context.Context, namespace, name string) (Given, error) {
+	have, err := s.read(ctx, secretObject(namespace, name))
+	if err == nil && !have.found {
+		err = &fault.Error{Kind: fault.NotFound, Err: errors.New("it is not there")}
+	}
+	if err != nil {
+		return Given{}, &fault.Error{Op: "reading the secret", Subject: namespace + "/" + name, Err: err}
+	}
+	return Given{Namespace: namespace, Name: name, Type: have.kind, Data: have.data}, nil
 }
 
 // keyed is a hash of values that says nothing to whoever has not the key.

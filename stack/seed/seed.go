@@ -39,6 +39,9 @@ const (
 // manager is the field manager of what is put in place here.
 const manager = "kfdev-seed"
 
+// opaque is the type of a Secret that is of none in particular.
+const opaque = "Opaque"
+
 // ComponentLabel names the component that a Secret is for.
 const ComponentLabel = "kfdev.dev/component"
 
@@ -147,7 +150,7 @@ func (s *Seeder) certificate(ctx context.Context, c stack.Component, certificate
 	if err != nil {
 		return nil, entry, err
 	}
-	return pair.Authority, entry, s.write(ctx, c, object, have, map[string][]byte{
+	return pair.Authority, entry, s.write(ctx, c.Name, opaque, object, have, map[string][]byte{
 		AuthorityFile: pair.Authority, AuthorityKeyFile: pair.AuthorityKey,
 		ServingFile: pair.Serving, ServingKeyFile: pair.ServingKey,
 	})
@@ -217,7 +220,7 @@ func (s *Seeder) secret(ctx context.Context, c stack.Component, secret stack.Sec
 	if !write {
 		return entry, nil
 	}
-	return entry, s.write(ctx, c, object, have, missing)
+	return entry, s.write(ctx, c.Name, opaque, object, have, missing)
 }
 
 func random(bytes int) ([]byte, error) {
@@ -270,16 +273,19 @@ func (s *Seeder) read(ctx context.Context, object apply.Object) (existing, error
 	return e, nil
 }
 
-// write puts data into the Secret, which must still be as it was read.
-func (s *Seeder) write(ctx context.Context, c stack.Component, object apply.Object, have existing, data map[string][]byte) error {
+// write puts data into the Secret, which must still be as it was read; a key
+// whose data is nil goes. Kind is the Secret's type where it is made.
+func (s *Seeder) write(ctx context.Context, component, kind string, object apply.Object, have existing, data map[string][]byte) error {
 	if err := s.permitted(ctx); err != nil {
 		return err
 	}
 	texts := map[string]any{}
 	for key, value := range data {
-		texts[key] = base64.StdEncoding.EncodeToString(value)
+		if texts[key] = nil; value != nil {
+			texts[key] = base64.StdEncoding.EncodeToString(value)
+		}
 	}
-	metadata := map[string]any{"labels": map[string]any{"app.kubernetes.io/managed-by": "kfdev", ComponentLabel: c.Name}}
+	metadata := map[string]any{"labels": map[string]any{"app.kubernetes.io/managed-by": "kfdev", ComponentLabel: component}}
 	content := map[string]any{"metadata": metadata, "data": texts}
 	if have.found {
 		metadata["resourceVersion"] = have.version
@@ -294,7 +300,7 @@ func (s *Seeder) write(ctx context.Context, c stack.Component, object apply.Obje
 		return err
 	}
 	metadata["name"], metadata["namespace"] = object.Name, object.Namespace
-	content["apiVersion"], content["kind"], content["type"] = "v1", "Secret", "Opaque"
+	content["apiVersion"], content["kind"], content["type"] = "v1", "Secret", kind
 	_, err := s.secrets(object.Namespace).Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: manager})
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kfdev/kfdev/envs/fingerprint"
+	"github.com/kfdev/kfdev/profiles"
 )
 
 // contract is something that decides in a namespace, an item of its own:
@@ -62,6 +63,7 @@ func namespaces(ctx context.Context, r *reader) dimensions {
 			found[named(namespace, "pod-security")] = v
 		}
 	}
+	own := releasedOf(r.options.Release)
 	for _, c := range contracts() {
 		all, whys := r.inEach(ctx, c.group, c.resource)
 		for _, namespace := range r.options.Namespaces {
@@ -73,7 +75,7 @@ func namespaces(ctx context.Context, r *reader) dimensions {
 			default:
 				v := map[string]any{}
 				for i := range all[namespace] {
-					if o := &all[namespace][i]; !r.released(c, o) {
+					if o := &all[namespace][i]; !own.has(c, o) {
 						v[o.GetName()] = c.of(o)
 					}
 				}
@@ -84,25 +86,41 @@ func namespaces(ctx context.Context, r *reader) dimensions {
 	return dimensions{fingerprint.Namespaces: items(found)}
 }
 
-// teamQuota is what the Profile controller calls a team's quota.
-const teamQuota = "kf-resource-quota"
+// place is an object's.
+type place struct{ group, kind, namespace, name string }
 
-// released reports whether an object is the release's own, or the quota of a
-// profile of the release and just as that says. These are compared with the
-// release, and what is declared of them counts once.
-func (r *reader) released(c contract, o *unstructured.Unstructured) bool {
-	for _, own := range r.options.Release {
-		kind := own.GroupVersionKind()
-		switch {
-		case kind.Group == c.group && kind.Kind == c.kind && own.GetName() == o.GetName() && own.GetNamespace() == o.GetNamespace():
-			return true
-		case c.name == "quota" && o.GetName() == teamQuota && kind.Group == "kubeflow.org" && kind.Kind == "Profile" && own.GetName() == o.GetNamespace():
-			says, _, _ := unstructured.NestedMap(own.Object, "spec", "resourceQuotaSpec", "hard")
-			has, _, _ := unstructured.NestedMap(o.Object, "spec", "hard")
-			return sameAmounts(says, has)
+// released is what a release has in namespaces: its own objects, and the quotas
+// that its profiles say.
+type released struct {
+	objects map[place]bool
+	quotas  map[string]map[string]any // by profile
+}
+
+func releasedOf(objects []*unstructured.Unstructured) released {
+	r := released{objects: map[place]bool{}, quotas: map[string]map[string]any{}}
+	for _, o := range objects {
+		kind := o.GroupVersionKind()
+		r.objects[place{kind.Group, kind.Kind, o.GetNamespace(), o.GetName()}] = true
+		if kind.Group == profiles.Group && kind.Kind == "Profile" {
+			r.quotas[o.GetName()], _, _ = unstructured.NestedMap(o.Object, "spec", "resourceQuotaSpec", "hard")
 		}
 	}
-	return false
+	return r
+}
+
+// has reports whether an object is the release's own, or the quota of one of its
+// profiles and just as that says. These are compared with the release, and what
+// is declared of them counts once.
+func (r released) has(c contract, o *unstructured.Unstructured) bool {
+	if r.objects[place{c.group, c.kind, o.GetNamespace(), o.GetName()}] {
+		return true
+	}
+	says, ok := r.quotas[o.GetNamespace()]
+	if c.kind != "ResourceQuota" || o.GetName() != profiles.QuotaName || !ok {
+		return false
+	}
+	hard, _, _ := unstructured.NestedMap(o.Object, "spec", "hard")
+	return sameAmounts(says, hard)
 }
 
 func sameAmounts(a, b map[string]any) bool {

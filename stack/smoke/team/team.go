@@ -17,15 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kfdev/kfdev/profiles"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
 const (
 	stranger = "smoke-stranger@kfdev.internal"
-	// What the Profile controller calls an owner's rights and a team's quota.
-	ownerBinding = "namespaceAdmin"
-	quotaName    = "kf-resource-quota"
-	podImage     = "pause" // the component's name for the image of the pods
+	podImage = "pause" // the component's name for the image of the pods
 )
 
 // Test is the smoke test of all profiles of the component.
@@ -104,7 +102,7 @@ type check struct {
 // settled waits until the controller has made of the profile what it says.
 func (c *check) settled(ctx context.Context) error {
 	bindings := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
-	err := smoke.Until(ctx, c.env.Dynamic, bindings, c.profile.name, ownerBinding, func(o *unstructured.Unstructured) (bool, error) {
+	err := smoke.Until(ctx, c.env.Dynamic, bindings, c.profile.name, profiles.OwnerBinding, func(o *unstructured.Unstructured) (bool, error) {
 		subjects, _, err := unstructured.NestedSlice(o.Object, "subjects")
 		for _, s := range subjects {
 			if of, ok := s.(map[string]any); ok && of["name"] == c.profile.owner {
@@ -118,7 +116,7 @@ func (c *check) settled(ctx context.Context) error {
 	}
 	if len(c.profile.quota) > 0 {
 		quotas := schema.GroupVersionResource{Version: "v1", Resource: "resourcequotas"}
-		err = smoke.Until(ctx, c.env.Dynamic, quotas, c.profile.name, quotaName, func(o *unstructured.Unstructured) (bool, error) {
+		err = smoke.Until(ctx, c.env.Dynamic, quotas, c.profile.name, profiles.QuotaName, func(o *unstructured.Unstructured) (bool, error) {
 			counted, _, err := unstructured.NestedMap(o.Object, "status", "hard")
 			if err != nil {
 				return false, err
