@@ -77,47 +77,61 @@ func (d *Detector) step(ctx context.Context, wants map[key]*want, s Step) error 
 	if s.Action == Create {
 		return d.create(ctx, resource, w)
 	}
-	version, err := d.remove(ctx, resource, s)
+	now, err := d.remove(ctx, resource, s)
 	if err != nil || w.derived || len(w.managers) > 1 {
 		return err
 	}
-	return d.put(ctx, resource, w, s, version)
+	return d.put(ctx, resource, w, s, now)
 }
+
+// attempts is how often an object is written to that only noise moves
+// meanwhile: a controller reports on a change at once.
+const attempts = 5
 
 // remove takes foreign fields out, and tests uid and version in the same
-// request. It returns the version that this gives.
-func (d *Detector) remove(ctx context.Context, resource dynamic.ResourceInterface, s Step) (string, error) {
+// request. It returns what the object is then.
+func (d *Detector) remove(ctx context.Context, resource dynamic.ResourceInterface, s Step) (seen, error) {
 	if len(s.remove)+len(s.set) == 0 {
-		return s.ResourceVersion, nil
+		return s.seen, nil
 	}
-	live, err := resource.Get(ctx, s.Object.Name, metav1.GetOptions{})
-	if err != nil {
-		return "", err
+	was := s.seen
+	for range attempts {
+		live, err := s.unmoved(ctx, resource, was)
+		if err != nil {
+			return seen{}, err
+		}
+		was = s.seen.at(live)
+		patch, err := removal(live, s)
+		if err != nil {
+			return seen{}, err
+		}
+		after, err := resource.Patch(ctx, s.Object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: apply.Manager})
+		if err == nil {
+			return s.seen.at(after), nil
+		}
+		// A test that fails is an invalid request to the server.
+		now, again := s.unmoved(ctx, resource, was)
+		switch {
+		case again != nil:
+			return seen{}, again
+		case now.GetResourceVersion() == was.version:
+			return seen{}, err
+		}
 	}
-	if err := s.same(live); err != nil {
-		return "", err
-	}
-	patch, err := removal(live, s)
-	if err != nil {
-		return "", err
-	}
-	after, err := resource.Patch(ctx, s.Object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: apply.Manager})
-	if err == nil {
-		return after.GetResourceVersion(), nil
-	}
-	// A test that fails is an invalid request to the server.
-	if now, again := resource.Get(ctx, s.Object.Name, metav1.GetOptions{}); again == nil && s.same(now) != nil {
-		err = s.same(now)
-	}
-	return "", err
+	return seen{}, s.conflict("it changes faster than it can be written")
 }
 
-// same returns a conflict where the object is not as the plan saw it.
-func (s Step) same(live *unstructured.Unstructured) error {
-	if live.GetUID() == s.UID && live.GetResourceVersion() == s.ResourceVersion {
-		return nil
+// unmoved reads the object, and returns a conflict where it is another than
+// what was seen, or more than noise moved since.
+func (s Step) unmoved(ctx context.Context, resource dynamic.ResourceInterface, was seen) (*unstructured.Unstructured, error) {
+	live, err := resource.Get(ctx, s.Object.Name, metav1.GetOptions{})
+	switch {
+	case err != nil:
+		return nil, err
+	case live.GetUID() != was.uid || live.GetResourceVersion() != was.version && !was.like(live):
+		return nil, s.conflict("it is not what it was when the plan was made")
 	}
-	return s.conflict("it is not what it was when the plan was made")
+	return live, nil
 }
 
 func (s Step) conflict(text string) error {
@@ -134,7 +148,7 @@ func removal(live *unstructured.Unstructured, s Step) ([]byte, error) {
 		Path  string `json:"path"`
 		Value any    `json:"value,omitempty"`
 	}
-	operations := []operation{{"test", "/metadata/uid", string(s.UID)}, {"test", "/metadata/resourceVersion", s.ResourceVersion}}
+	operations := []operation{{"test", "/metadata/uid", string(s.UID)}, {"test", "/metadata/resourceVersion", live.GetResourceVersion()}}
 	var places [][]any
 	for i, steps := range s.remove {
 		found := fieldpath.Resolve(live.Object, steps, false)
@@ -169,9 +183,25 @@ func keysOf(steps []fieldpath.Step) []any {
 	return out
 }
 
-// put applies the release's object again at that version. A field is taken from
-// another manager only where it is one of the step's.
-func (d *Detector) put(ctx context.Context, resource dynamic.ResourceInterface, w *want, s Step, version string) error {
+// put applies the release's object again at the version that was seen, or at one
+// that only noise tells from it. A field is taken from another manager only
+// where it is one of the step's.
+func (d *Detector) put(ctx context.Context, resource dynamic.ResourceInterface, w *want, s Step, was seen) error {
+	for range attempts {
+		err := d.putAt(ctx, resource, w, s, was.version)
+		if !apierrors.IsConflict(err) || len(conflicts(err)) > 0 {
+			return err
+		}
+		live, err := s.unmoved(ctx, resource, was)
+		if err != nil {
+			return err
+		}
+		was = s.seen.at(live)
+	}
+	return s.conflict("it changes faster than it can be written")
+}
+
+func (d *Detector) putAt(ctx context.Context, resource dynamic.ResourceInterface, w *want, s Step, version string) error {
 	content := w.content()
 	content.SetUID(s.UID)
 	content.SetResourceVersion(version)

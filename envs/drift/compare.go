@@ -19,6 +19,7 @@ type comparison struct {
 	want     *want
 	content  *unstructured.Unstructured // as it is applied
 	live     *unstructured.Unstructured
+	seen     seen // live, as it was read
 	owners   owners
 	mine     map[int]bool // entries of kfdev's own applies
 	noise    map[string]bool
@@ -218,7 +219,7 @@ func named(list []any) bool {
 func (c *comparison) report(class Class, at spot, want, live value, n *node) {
 	f := c.want.finding(class, "")
 	f.Path, f.steps, f.top = fieldpath.Render(at.steps), at.steps, at.top
-	f.uid, f.resourceVersion = c.live.GetUID(), c.live.GetResourceVersion()
+	f.seen = c.seen
 	if n != nil {
 		f.Who = c.owners.who(n.holders)
 	}

@@ -58,11 +58,11 @@ func TestAPlanIsOfEveryObjectOnce(t *testing.T) {
 	namespace := apply.Object{APIVersion: "v1", Kind: "Namespace", Name: "n"}
 	stray := apply.Object{APIVersion: "v1", Kind: "ConfigMap", Namespace: "n", Name: "s"}
 	report := Report{Findings: []Finding{
-		{Class: Changed, Object: deployment, Path: "x", steps: step("x"), uid: "u", resourceVersion: "1"},
-		{Class: ForeignField, Object: deployment, Path: "y/z", steps: append(step("y"), step("z")...), top: step("y"), uid: "u", resourceVersion: "1"},
-		{Class: ForeignField, Object: deployment, Path: "y/w", steps: append(step("y"), step("w")...), top: step("y"), uid: "u", resourceVersion: "1"},
+		{Class: Changed, Object: deployment, Path: "x", steps: step("x"), seen: seen{uid: "u", version: "1"}},
+		{Class: ForeignField, Object: deployment, Path: "y/z", steps: append(step("y"), step("z")...), top: step("y"), seen: seen{uid: "u", version: "1"}},
+		{Class: ForeignField, Object: deployment, Path: "y/w", steps: append(step("y"), step("w")...), top: step("y"), seen: seen{uid: "u", version: "1"}},
 		{Class: Deleted, Object: namespace},
-		{Class: ForeignObject, Object: stray, uid: "s", resourceVersion: "2"},
+		{Class: ForeignObject, Object: stray, seen: seen{uid: "s", version: "2"}},
 		{Class: Unknown, Object: apply.Object{Kind: "Pod", Name: "*"}},
 		{Class: ForeignImage, Object: apply.Object{APIVersion: "v1", Kind: "Pod", Namespace: "n", Name: "p"}},
 	}}

@@ -125,7 +125,7 @@ func (s *scan) suspects() []*want {
 			s.add(w.finding(Deleted, why))
 		case m.DeletionTimestamp != nil:
 			f := w.finding(Deleted, "it is being deleted")
-			f.uid, f.resourceVersion = m.UID, m.ResourceVersion
+			f.seen = seen{uid: m.UID, version: m.ResourceVersion}
 			s.add(f)
 		case s.baseline.proves(k, m, w.generation):
 			s.settled[k] = s.baseline.Objects[k]

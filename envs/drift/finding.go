@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kfdev/kfdev/envs/difference/fieldpath"
@@ -66,8 +67,29 @@ type Finding struct {
 	top             []fieldpath.Step // the highest place that is foreign as a whole
 	stays           bool             // mending leaves it
 	made            bool             // another program makes the object of one of the release
-	uid             types.UID
-	resourceVersion string
+	seen            seen
+}
+
+// seen is an object as it was looked at.
+type seen struct {
+	uid     types.UID
+	version string                                  // resourceVersion
+	content string                                  // what hash says of it
+	hash    func(*unstructured.Unstructured) string // of what is left without noise; nil: it was not looked at whole
+}
+
+// at returns the object as it is now, looked at in the same way.
+func (s seen) at(o *unstructured.Unstructured) seen {
+	now := seen{uid: o.GetUID(), version: o.GetResourceVersion(), hash: s.hash}
+	if s.hash != nil {
+		now.content = s.hash(o)
+	}
+	return now
+}
+
+// like reports whether only noise tells an object from what was seen.
+func (s seen) like(o *unstructured.Unstructured) bool {
+	return s.hash != nil && s.hash(o) == s.content
 }
 
 // Kind names the finding's object with its field: Deployment/ns/name spec/replicas.

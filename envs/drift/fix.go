@@ -26,7 +26,8 @@ type Step struct {
 	Object apply.Object `json:"object"`
 	Set    string       `json:"set,omitempty"`
 	// UID and ResourceVersion are of the object as it was looked at: another
-	// one is not touched. Empty where there is none.
+	// one is not touched, nor one of which more than noise moved since. Empty
+	// where there is none.
 	UID             types.UID `json:"uid,omitempty"`
 	ResourceVersion string    `json:"resourceVersion,omitempty"`
 	Remove          []string  `json:"remove,omitempty"` // paths that are taken out
@@ -35,6 +36,7 @@ type Step struct {
 	remove [][]fieldpath.Step
 	put    [][]fieldpath.Step
 	set    []setting // of an object that another program makes
+	seen   seen
 }
 
 // setting is a value that goes to a place.
@@ -74,7 +76,7 @@ func PlanFix(r Report, named ...apply.Object) Plan {
 		}
 		// What is on its way out cannot be kept, and what another program makes
 		// is made by it again.
-		if f.Class == Deleted && (f.uid != "" || f.made) {
+		if f.Class == Deleted && (f.seen.uid != "" || f.made) {
 			p.Left = append(p.Left, f)
 			continue
 		}
@@ -83,7 +85,7 @@ func PlanFix(r Report, named ...apply.Object) Plan {
 		if !ok {
 			i = len(p.Steps)
 			index[k] = i
-			p.Steps = append(p.Steps, Step{Action: action(f.Class), Object: f.Object, Set: f.Set, UID: f.uid, ResourceVersion: f.resourceVersion})
+			p.Steps = append(p.Steps, Step{Action: action(f.Class), Object: f.Object, Set: f.Set, UID: f.seen.uid, ResourceVersion: f.seen.version, seen: f.seen})
 		}
 		p.Steps[i].take(f)
 	}

@@ -107,7 +107,7 @@ func foreigner(mapping kube.Mapping, m *meta, team bool) Finding {
 	f := Finding{
 		Class: ForeignObject, Team: team, Why: "the release does not have it",
 		Object: apply.Object{APIVersion: mapping.Kind.GroupVersion().String(), Kind: mapping.Kind.Kind, Namespace: m.Namespace, Name: m.Name},
-		uid:    m.UID, resourceVersion: m.ResourceVersion,
+		seen:   seen{uid: m.UID, version: m.ResourceVersion},
 	}
 	if team {
 		f.Why = "it says who may do what in a profile's namespace, and no profile has it"
@@ -174,6 +174,6 @@ func imageFinding(f running.Foreigner, pod *corev1.Pod) Finding {
 	}
 	return Finding{
 		Class: ForeignImage, Object: apply.Object{APIVersion: "v1", Kind: "Pod", Namespace: f.Namespace, Name: f.Pod},
-		Path: path, Live: live, Why: "the lock does not name it: " + f.Why, uid: pod.UID, resourceVersion: pod.ResourceVersion,
+		Path: path, Live: live, Why: "the lock does not name it: " + f.Why, seen: seen{uid: pod.UID, version: pod.ResourceVersion},
 	}
 }
