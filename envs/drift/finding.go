@@ -63,11 +63,11 @@ type Finding struct {
 	Count int    `json:"count,omitempty"`
 	Why   string `json:"why"`
 
-	steps           []fieldpath.Step
-	top             []fieldpath.Step // the highest place that is foreign as a whole
-	stays           bool             // mending leaves it
-	made            bool             // another program makes the object of one of the release
-	seen            seen
+	steps []fieldpath.Step
+	top   []fieldpath.Step // the highest place that is foreign as a whole
+	stays bool             // mending leaves it
+	made  bool             // another program makes the object of one of the release
+	seen  seen
 }
 
 // seen is an object as it was looked at.
