@@ -64,6 +64,7 @@ func TestStack(t *testing.T) {
 		{"up, killed twice on the way", testUp},
 		{"a second up changes nothing", testSecondUp},
 		{"two at once", testTwoAtOnce},
+		{"what killed tests leave is taken away", testKilledTests},
 		{"verify", testVerify},
 		{"sync", testSync},
 		{"what is not in the lock is named", testForeign},

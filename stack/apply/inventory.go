@@ -70,6 +70,9 @@ func SetID(name string) string {
 // Selector returns the label selector of the set's members.
 func Selector(name string) string { return partOfLabel + "=" + SetID(name) }
 
+// InSet reports whether an object is labelled as a member of a set.
+func InSet(o metav1.Object) bool { return o.GetLabels()[partOfLabel] != "" }
+
 // members are an inventory's, by what they are.
 type members map[objectKey]Member
 

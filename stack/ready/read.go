@@ -31,9 +31,10 @@ type Reading struct {
 	Message string `json:"message,omitempty"` // for people; why it is not Current
 }
 
-// Read reads an object's status. HasStatus says whether a controller writes a
-// status for this kind; where one does, an object without any is InProgress.
-func Read(o *unstructured.Unstructured, hasStatus bool) Reading {
+// Read reads an object's status. Reports says whether a controller writes a
+// status for every object of this kind; where one does, an object without any
+// is InProgress.
+func Read(o *unstructured.Unstructured, reports bool) Reading {
 	if o.GetDeletionTimestamp() != nil {
 		return Reading{Terminating, "it is being deleted"}
 	}
@@ -60,7 +61,7 @@ func Read(o *unstructured.Unstructured, hasStatus bool) Reading {
 	case "TFJob.kubeflow.org", "PyTorchJob.kubeflow.org", "XGBoostJob.kubeflow.org", "PaddleJob.kubeflow.org", "JAXJob.kubeflow.org", "MPIJob.kubeflow.org":
 		return trainingJob(o)
 	}
-	if content, found, _ := unstructured.NestedMap(o.Object, "status"); hasStatus && (!found || len(content) == 0) {
+	if content, found, _ := unstructured.NestedMap(o.Object, "status"); reports && (!found || len(content) == 0) {
 		return Reading{InProgress, "its controller has not reported on it yet"}
 	}
 	result, err := status.Compute(o)

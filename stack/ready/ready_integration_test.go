@@ -166,6 +166,36 @@ spec:
   template: {spec: {restartPolicy: Never, containers: [{name: main, image: nowhere.example/job}]}}
 `
 
+// TestIntegrationAStatusThatNobodyWrites: a mesh's kind that was there before is
+// not waited for; the same kind, brought by a set of kfdev's, is.
+func TestIntegrationAStatusThatNobodyWrites(t *testing.T) {
+	t.Parallel()
+	client, err := kube.Connect(apiserver.Run(t, false))
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	definition := func(group string) string {
+		return "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: policies." + group + "}, spec: {group: " + group + ", scope: Namespaced, names: {plural: policies, kind: Policy}, versions: [{name: v1, served: true, storage: true, subresources: {status: {}}, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}"
+	}
+	policy := func(group string) string {
+		return "{apiVersion: " + group + "/v1, kind: Policy, metadata: {name: mine, namespace: default}}"
+	}
+	theirs := objects(t, definition("mesh.example.com"))[0]
+	definitions := client.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	_, err = definitions.Create(t.Context(), theirs, metav1.CreateOptions{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := client.Dynamic.Resource(schema.GroupVersionResource{Group: "mesh.example.com", Version: "v1", Resource: "policies"}).List(t.Context(), metav1.ListOptions{})
+		return err == nil
+	}, 20*time.Second, 50*time.Millisecond)
+	component := func(name string) stack.Component { return stack.Component{Name: name, Namespace: "default"} }
+	s := stagesOf(client, progress.Discard, 3*time.Second)
+	_, err = s.up(t.Context(), component("mesh"), objects(t, policy("mesh.example.com")))
+	require.NoError(t, err)
+	_, err = s.up(t.Context(), component("ours"), objects(t, definition("ours.example.com"), policy("ours.example.com")))
+	require.Equal(t, fault.Timeout, fault.KindOf(err))
+	require.ErrorContains(t, err, "Policy/default/mine: InProgress: its controller has not reported on it yet")
+}
+
 func TestIntegrationWhatIsNotReadyIsNamed(t *testing.T) {
 	t.Parallel()
 	now := metav1.Now().UTC().Format("2006-01-02T15:04:05Z")

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
@@ -195,8 +196,12 @@ func (w *Waiter) groups(ctx context.Context, set string, objects []*unstructured
 		}
 		g := byKind[mapping]
 		if g == nil {
+			reports, err := w.reports(ctx, mapping)
+			if err != nil {
+				return nil, &fault.Error{Op: "waiting for the component to be ready", Subject: set, Err: err}
+			}
 			g = &group{mapping: mapping, options: metav1.ListOptions{LabelSelector: apply.Selector(set)},
-				read: func(o *unstructured.Unstructured) Reading { return Read(o, mapping.Status) }}
+				read: func(o *unstructured.Unstructured) Reading { return Read(o, reports) }}
 			byKind[mapping] = g
 			order = append(order, mapping)
 		}
@@ -211,6 +216,26 @@ func (w *Waiter) groups(ctx context.Context, set string, objects []*unstructured
 		all = append(all, *byKind[mapping])
 	}
 	return append(all, endpoints(apply.Services(objects))...), nil
+}
+
+// reports says whether a controller surely reports on objects of this kind:
+// Kubernetes' own do, and those that a set of kfdev's brought. Of another
+// program's kinds (a mesh's, say) many have a status that nobody writes.
+func (w *Waiter) reports(ctx context.Context, m kube.Mapping) (bool, error) {
+	if !strings.Contains(m.Kind.Group, ".") {
+		return true, nil
+	}
+	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	definition, err := w.client.Metadata.Resource(definitions).Get(ctx, m.Resource.Resource+"."+m.Resource.Group, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case apierrors.IsForbidden(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return apply.InSet(definition), nil
 }
 
 // settled reports whether objects of this kind are not waited for here: an

@@ -26,7 +26,7 @@ import (
 // The label and annotation of a namespace that a smoke test made.
 const (
 	TestLabel         = "kfdev.dev/smoke"         // the test's name
-	ExpiresAnnotation = "kfdev.dev/smoke-expires" // RFC 3339; past it, the next run of the test removes what is left
+	ExpiresAnnotation = "kfdev.dev/smoke-expires" // RFC 3339; put off while the test runs; past it, the next run removes what is left
 )
 
 // Limit is how long a test may take in all.
@@ -35,9 +35,16 @@ const Limit = 15 * time.Minute
 // cleanLimit is how long cleaning up may take, also after an interrupt.
 const cleanLimit = 90 * time.Second
 
+// A namespace counts as left behind when its test has not been heard of for
+// this long; a test that runs says so this often.
+const (
+	silence = 3 * time.Minute
+	sign    = 30 * time.Second
+)
+
 // Test is one smoke test. It makes whatever it needs in env.Namespace, which
-// is removed with all that is in it; what it makes elsewhere it removes itself.
-// See Asking for tests that need none.
+// is removed with all that is in it; what it makes elsewhere it removes itself
+// (see Elsewhere). See Asking for tests that need none.
 type Test interface {
 	// Name is what component files and the command line call it: "tfjob".
 	Name() string
@@ -49,6 +56,15 @@ type Test interface {
 type Asking interface {
 	Test
 	MakesNothing()
+}
+
+// Elsewhere is a Test that makes things outside its namespace, under names that
+// follow from the namespace's.
+type Elsewhere interface {
+	Test
+	// Clean removes what a run that was killed made outside env.Namespace. It
+	// may be called when nothing is there.
+	Clean(ctx context.Context, env Env) error
 }
 
 // Forward opens a local address that leads to a port of a service. Its close
@@ -115,16 +131,18 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 		defer func() { result.Took = time.Since(start) }()
 		return run(ctx, test, env)
 	}
-	if err := removeExpired(ctx, env, test.Name()); err != nil {
+	if err := removeExpired(ctx, env, test); err != nil {
 		return Result{Name: test.Name()}, err
 	}
 	env.Namespace, err = makeNamespace(ctx, env, test.Name())
 	if err != nil {
 		return Result{Name: test.Name()}, err
 	}
+	silent := keepAlive(env)
 	defer func() {
 		fresh, done := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
 		defer done()
+		silent()
 		err = errors.Join(err, removeNamespace(fresh, env, env.Namespace))
 		result.Took = time.Since(start)
 	}()
@@ -161,7 +179,7 @@ func makeNamespace(ctx context.Context, env Env, test string) (string, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name:        "kfdev-smoke-" + test + "-" + rand.String(5),
 		Labels:      map[string]string{TestLabel: test},
-		Annotations: map[string]string{ExpiresAnnotation: time.Now().Add(Limit + cleanLimit).UTC().Format(time.RFC3339)},
+		Annotations: map[string]string{ExpiresAnnotation: expiry()},
 	}}
 	made, err := env.Kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
 	if err != nil {
@@ -170,17 +188,27 @@ func makeNamespace(ctx context.Context, env Env, test string) (string, error) {
 	return made.Name, nil
 }
 
-// removeExpired removes what runs that were killed have left. A run that is
-// still going has not expired.
-func removeExpired(ctx context.Context, env Env, test string) error {
-	list, err := env.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: TestLabel + "=" + test})
+func expiry() string { return time.Now().Add(silence).UTC().Format(time.RFC3339) }
+
+// removeExpired removes what runs of the test that were killed have left. A run
+// that is still going has not expired.
+func removeExpired(ctx context.Context, env Env, test Test) error {
+	list, err := env.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: TestLabel + "=" + test.Name()})
 	if err != nil {
-		return &fault.Error{Op: "looking for what earlier smoke tests left", Subject: test, Err: err}
+		return &fault.Error{Op: "looking for what earlier smoke tests left", Subject: test.Name(), Err: err}
 	}
 	for _, ns := range list.Items {
 		expires, err := time.Parse(time.RFC3339, ns.Annotations[ExpiresAnnotation])
 		if err != nil || time.Now().Before(expires) || ns.DeletionTimestamp != nil {
 			continue
+		}
+		// The namespace goes last: it is what is known of the rest.
+		if elsewhere, ok := test.(Elsewhere); ok {
+			left := env
+			left.Namespace = ns.Name
+			if err := elsewhere.Clean(ctx, left); err != nil {
+				return &fault.Error{Op: "removing what an earlier smoke test left", Subject: ns.Name, Err: err}
+			}
 		}
 		if err := removeNamespace(ctx, env, ns.Name); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -132,6 +133,65 @@ func TestWhatKilledRunsLeftIsRemoved(t *testing.T) {
 	_, err := smoke.Run(t.Context(), probe(func(context.Context, smoke.Env) (smoke.Result, error) { return smoke.Result{}, nil }), e)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"at-work", "of-another-test", "odd", "of-a-person"}, namespaces(t, e))
+}
+
+// abroad is a test that makes things outside its namespace.
+type abroad struct {
+	probe
+	clean func(context.Context, smoke.Env) error
+}
+
+func (a abroad) Clean(ctx context.Context, env smoke.Env) error { return a.clean(ctx, env) }
+
+// What is elsewhere goes before the namespace that tells of it.
+func TestWhatKilledRunsLeftElsewhereIsRemoved(t *testing.T) {
+	t.Parallel()
+	e := env(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: "left", Labels: map[string]string{smoke.TestLabel: "probe"},
+		Annotations: map[string]string{smoke.ExpiresAnnotation: time.Now().Add(-time.Second).Format(time.RFC3339)},
+	}})
+	ran := false
+	test := abroad{
+		func(context.Context, smoke.Env) (smoke.Result, error) { ran = true; return smoke.Result{}, nil },
+		func(context.Context, smoke.Env) error { return errors.New("the hub is down") },
+	}
+	_, err := smoke.Run(t.Context(), test, e)
+	require.ErrorContains(t, err, "removing what an earlier smoke test left: left: the hub is down")
+	require.False(t, ran)
+	require.Equal(t, []string{"left"}, namespaces(t, e))
+
+	var cleaned []string
+	test.clean = func(_ context.Context, e smoke.Env) error {
+		cleaned = append(cleaned, e.Namespace)
+		require.Contains(t, namespaces(t, e), "left")
+		return nil
+	}
+	_, err = smoke.Run(t.Context(), test, e)
+	require.NoError(t, err)
+	require.True(t, ran)
+	require.Equal(t, []string{"left"}, cleaned)
+	require.Empty(t, namespaces(t, e))
+}
+
+// A long test is never taken for one that was killed.
+func TestARunningTestPutsItsEndOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := env()
+		_, err := smoke.Run(t.Context(), probe(func(ctx context.Context, e smoke.Env) (smoke.Result, error) {
+			for range 10 {
+				time.Sleep(time.Minute)
+				ns, err := e.Kube.CoreV1().Namespaces().Get(ctx, e.Namespace, metav1.GetOptions{})
+				require.NoError(t, err)
+				expires, err := time.Parse(time.RFC3339, ns.Annotations[smoke.ExpiresAnnotation])
+				require.NoError(t, err)
+				require.Greater(t, time.Until(expires), time.Minute)
+				require.Less(t, time.Until(expires), 5*time.Minute, "killed now, it is removed soon")
+			}
+			return smoke.Result{}, nil
+		}), e)
+		require.NoError(t, err)
+	})
 }
 
 func TestAnImageThatTheLockLacks(t *testing.T) {

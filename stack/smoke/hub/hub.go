@@ -46,7 +46,7 @@ func (Test) Name() string { return "hub" }
 func (t Test) Run(ctx context.Context, env smoke.Env) (result smoke.Result, err error) {
 	record := smoke.Record(t.Name(), env.Sink)
 	defer func() { result = record.Result() }()
-	v := &visit{env: env, record: record, user: strings.TrimPrefix(env.Namespace, "kfdev-")}
+	v := &visit{env: env, record: record, user: userOf(env)}
 	err = record.Step(ctx, "connect", v.connect)
 	if err != nil {
 		return result, err
@@ -72,6 +72,20 @@ func (t Test) Run(ctx context.Context, env smoke.Env) (result smoke.Result, err 
 	}
 	return result, nil
 }
+
+// Clean removes the user that a run in env.Namespace made, with server and
+// volume.
+func (Test) Clean(ctx context.Context, env smoke.Env) error {
+	v := &visit{env: env, user: userOf(env)}
+	if err := v.connect(ctx); err != nil {
+		return err
+	}
+	defer v.end()
+	return v.remove(ctx)
+}
+
+// userOf names the user after the test's namespace.
+func userOf(env smoke.Env) string { return strings.TrimPrefix(env.Namespace, "kfdev-") }
 
 // explain puts behind an error what the component's pods have to say, among
 // them the user's, which the hub makes in its own namespace.
@@ -223,10 +237,14 @@ func (v *visit) remove(ctx context.Context) error {
 	if err := v.client.deleteUser(ctx, v.user); err != nil {
 		return err
 	}
+	// The hub deletes the volume with the user; where a hub is set not to, we do.
 	claims := v.env.Kube.CoreV1().PersistentVolumeClaims(v.env.Component)
-	if v.claim != "" {
-		// The hub deletes it with the user; where a hub is set not to, we do.
-		if err := claims.Delete(ctx, v.claim, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	left, err := claims.List(ctx, v.mine())
+	if err != nil {
+		return err
+	}
+	for _, claim := range left.Items {
+		if err := claims.Delete(ctx, claim.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}

@@ -66,6 +66,21 @@ func TestRun(t *testing.T) {
 	require.Empty(t, claims.Items, "the volume is gone with the user")
 }
 
+// What a killed run left is found by the name of its namespace alone.
+func TestClean(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	p.users[user] = true
+	p.users["somebody"] = true
+	e := env(p.serve(), secret("secret"), claim(corev1.ClaimBound))
+	require.NoError(t, Test{}.Clean(t.Context(), e))
+	require.Equal(t, map[string]bool{"somebody": true}, p.users)
+	claims, err := e.Kube.CoreV1().PersistentVolumeClaims("jupyterhub").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Empty(t, claims.Items)
+	require.NoError(t, Test{}.Clean(t.Context(), e), "nothing is there")
+}
+
 func TestRunWithoutCollaboration(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t)
