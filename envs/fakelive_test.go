@@ -26,6 +26,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/seed"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -149,6 +150,35 @@ func (l fakeLive) Log(_ context.Context, _, pod string, _ kube.LogOptions) (io.R
 	return io.NopCloser(strings.NewReader("2026-03-04T05:06:07Z " + pod + " speaks\n")), nil
 }
 func (l fakeLive) Memory(context.Context) (int64, error) { return 1 << 20, nil }
+
+func (l fakeLive) PlanSecret(_ context.Context, g seed.Given) (apply.Change, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have, found := l.secrets[l.node+" "+g.Namespace+"/"+g.Name]
+	switch {
+	case !found && g.There:
+		return apply.Unchanged, &fault.Error{Kind: fault.Preflight, Err: errors.New("it is not there")}
+	case !found:
+		return apply.Created, nil
+	case g.There || maps.EqualFunc(have, g.Data, bytes.Equal):
+		return apply.Unchanged, nil
+	}
+	return apply.Configured, nil
+}
+
+func (l fakeLive) EnsureSecret(ctx context.Context, g seed.Given) (apply.Change, error) {
+	change, err := l.PlanSecret(ctx, g)
+	if err != nil || change == apply.Unchanged {
+		return change, err
+	}
+	return change, l.write("secret "+g.Name, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.secrets[l.node+" "+g.Namespace+"/"+g.Name] = g.Data
+		return nil
+	})
+}
+
 func (l fakeLive) Secret(_ context.Context, namespace, name, key string) (string, error) {
 	if name != "login" {
 		return "", errors.New("there is none")

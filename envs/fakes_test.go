@@ -85,6 +85,7 @@ type outside struct {
 	contexts map[string]string // context → server
 	current  string
 	stacks   map[string]map[string]*fakeSet // node's id → component
+	secrets  map[string]map[string][]byte   // node's id and name → values
 	pods     []corev1.Pod
 	starting bool   // the cluster's API does not answer yet
 	disk     space  // free, wherever one looks
@@ -100,7 +101,7 @@ type fakeSet struct {
 func newOutside() *outside {
 	o := &outside{
 		clusters: clustertest.NewFake(), content: origintest.NewMemory(), remote: &fakeRemote{Memory: origintest.NewMemory(), err: errors.New("no route to host")},
-		loaded: map[string]docker.Image{}, contexts: map[string]string{}, stacks: map[string]map[string]*fakeSet{},
+		loaded: map[string]docker.Image{}, contexts: map[string]string{}, stacks: map[string]map[string]*fakeSet{}, secrets: map[string]map[string][]byte{},
 	}
 	o.disk = space{everybody: unknown, root: unknown}
 	o.clusters.Inside = func(string) error { return o.pass("inside cluster") }

@@ -158,6 +158,19 @@ func (l *liveStack) Memory(ctx context.Context) (int64, error) {
 	return sum, nil
 }
 
+// PlanSecret says what EnsureSecret would do. Only what becomes of it counts, and
+// not the hashes, which are for plans that are kept.
+func (l *liveStack) PlanSecret(ctx context.Context, g seed.Given) (apply.Change, error) {
+	change, err := l.seeder.PlanGiven(ctx, g, nil)
+	return change.Change, err
+}
+
+// EnsureSecret puts exactly the given values into a Secret.
+func (l *liveStack) EnsureSecret(ctx context.Context, g seed.Given) (apply.Change, error) {
+	change, err := l.seeder.EnsureGiven(ctx, g, nil)
+	return change.Change, err
+}
+
 // Secret reads one value of a Secret.
 func (l *liveStack) Secret(ctx context.Context, namespace, name, key string) (string, error) {
 	return l.seeder.Read(ctx, namespace, name, key)

@@ -25,7 +25,7 @@ const maxSecret = 1 << 20
 func (e *Engine) given(environment string) ([]seed.Given, map[int]error) {
 	var all []seed.Given
 	missing := map[int]error{}
-	for i, s := range e.file.Environments.Others[environment].Secrets {
+	for i, s := range e.file.Environments.SecretsOf(environment) {
 		g := seed.Given{Namespace: s.Namespace, Name: s.Name, Type: s.Type, Data: map[string][]byte{}, There: len(s.Keys) == 0}
 		for _, key := range slices.Sorted(maps.Keys(s.Keys)) {
 			value, err := e.secretValue(s.Keys[key])

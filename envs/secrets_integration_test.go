@@ -34,6 +34,7 @@ metadata: {name: demo}
 origin: source
 stack: {preset: tiny, components: {ours: {folder: ours}}}
 environments:
+  dev: {secrets: [{namespace: ours, name: given, keys: {from-variable: {env: DEV_OURS}}}, {namespace: elsewhere, name: theirs}]}
   staging:
     cluster: {context: staging}
     registry: registry.staging.example/kfdev

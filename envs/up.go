@@ -209,10 +209,15 @@ func (r *upRun) steps() []plan.Step {
 		{ID: clusterStep, Title: "Cluster", After: []string{"node", "registry"}, Observe: r.observeCluster, Act: r.ensureCluster},
 		{ID: "context", Title: "Context", After: []string{clusterStep}, Observe: r.observeContext, Act: r.mergeContext},
 	}
-	last := []string{"images", "context"}
+	before := []string{"images", "context"}
+	if len(r.file.Environments.Dev.Secrets) > 0 {
+		steps = append(steps, plan.Step{ID: secretsStep, Title: "Secrets", After: []string{"context"}, Observe: r.observeSecrets, Act: r.ensureSecrets})
+		before = append(before, secretsStep)
+	}
+	last := slices.Clone(before)
 	for _, p := range r.settled.parts {
 		id := "stack/" + p.Name
-		after := []string{"images", "context"}
+		after := slices.Clone(before)
 		for _, required := range p.Requires {
 			after = append(after, "stack/"+required)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/kfdev/kfdev/internal/docker"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/seed"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -99,6 +100,10 @@ type live interface {
 	Pods(ctx context.Context) ([]corev1.Pod, error)
 	// Memory is the working set of all nodes, bytes.
 	Memory(ctx context.Context) (int64, error)
+	// PlanSecret says what EnsureSecret would do.
+	PlanSecret(ctx context.Context, g seed.Given) (apply.Change, error)
+	// EnsureSecret puts exactly the given values into a Secret.
+	EnsureSecret(ctx context.Context, g seed.Given) (apply.Change, error)
 	// Secret reads one value of a Secret.
 	Secret(ctx context.Context, namespace, name, key string) (string, error)
 	// Token issues a token of a service account.

@@ -39,6 +39,14 @@ type Environment struct {
 	Sync SyncPermission `yaml:"sync,omitempty"`
 }
 
+// SecretsOf returns the Secrets that an environment needs, dev among them.
+func (e Environments) SecretsOf(name string) []Secret {
+	if name == DevName {
+		return e.Dev.Secrets
+	}
+	return e.Others[name].Secrets
+}
+
 // ContextCluster is a cluster that exists without kfdev.
 type ContextCluster struct {
 	// The kubeconfig context that reaches it.
@@ -75,13 +83,13 @@ type Secret struct {
 	Name string `yaml:"name" jsonschema:"minLength=1"`
 	// The Secret's type. Left out: Opaque.
 	Type string `yaml:"type,omitempty" jsonschema:"minLength=1"`
-	// Where the value of each key comes from. Left out: the Secret is there already, and promote sees that it is.
+	// Where the value of each key comes from. Left out: the Secret is there already, and up or promote sees that it is.
 	Keys map[string]SecretSource `yaml:"keys,omitempty"`
 }
 
-// SecretSource says where the value of a key comes from, when promoting.
+// SecretSource says where the value of a key comes from, when kfdev brings it in.
 type SecretSource struct {
-	// A file on the machine that promotes; a relative path is below the project's folder.
+	// A file on the machine that kfdev runs on; a relative path is below the project's folder.
 	File string `yaml:"file,omitempty" jsonschema:"minLength=1"`
 	// A variable of kfdev's environment.
 	Env string `yaml:"env,omitempty" jsonschema:"minLength=1"`

@@ -123,6 +123,8 @@ type Registry struct {
 type Dev struct {
 	// The cluster of the environment.
 	Cluster Cluster `yaml:"cluster,omitempty"`
+	// Secrets that the environment needs. No value stands here: each Secret is there already, or up is given its values.
+	Secrets []Secret `yaml:"secrets,omitempty"`
 }
 
 // Cluster says how the cluster of an environment is made.

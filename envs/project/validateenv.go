@@ -13,6 +13,7 @@ import (
 
 func (v *validator) environments(project string, all Environments) {
 	contexts := map[string]string{"kfdev-" + project: DevName} // as package cluster names it
+	v.secrets([]any{"environments", DevName, "secrets"}, all.Dev.Secrets)
 	for _, name := range slices.Sorted(maps.Keys(all.Others)) {
 		env, at := all.Others[name], []any{"environments", name}
 		if len(name) > 63 || !matches(labelForm, name) {
@@ -95,21 +96,27 @@ func (v *validator) secrets(at []any, all []Secret) {
 	}
 }
 
-// sameSecrets wants every environment to have the Secrets that another has:
-// only where their values come from differs.
+// sameSecrets wants every environment, dev among them, to have the Secrets that
+// another has: only where their values come from differs.
 func (v *validator) sameSecrets(all Environments) {
 	of := map[SecretName]string{} // an environment that has it
-	for _, name := range slices.Sorted(maps.Keys(all.Others)) {
-		for _, s := range all.Others[name].Secrets {
+	names := append([]string{DevName}, slices.Sorted(maps.Keys(all.Others))...)
+	for _, name := range names {
+		for _, s := range all.SecretsOf(name) {
 			of[SecretName{Namespace: s.Namespace, Name: s.Name}] = name
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(all.Others)) {
+	for _, name := range names {
 		for secret, other := range of {
-			has := slices.ContainsFunc(all.Others[name].Secrets, func(s Secret) bool { return s.Namespace == secret.Namespace && s.Name == secret.Name })
-			if !has {
-				v.key([]any{"environments", name}, "%s has no Secret %s/%s, and %s has: list it under secrets here too, without keys where it is there already", name, secret.Namespace, secret.Name, other)
+			has := slices.ContainsFunc(all.SecretsOf(name), func(s Secret) bool { return s.Namespace == secret.Namespace && s.Name == secret.Name })
+			if has {
+				continue
 			}
+			at := []any{"environments", name}
+			if !v.doc.Has(at...) {
+				at = []any{"environments"} // dev may stand nowhere
+			}
+			v.key(at, "%s has no Secret %s/%s, and %s has: list it under secrets there too, without keys where it is there already", name, secret.Namespace, secret.Name, other)
 		}
 	}
 }
