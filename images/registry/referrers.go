@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -18,8 +19,11 @@ import (
 	"github.com/kfdev/kfdev/images"
 )
 
-// maxReferrers bounds what is read as a list of referrers, bytes.
+// maxReferrers bounds what is read as one list of referrers, bytes.
 const maxReferrers = 4 << 20
+
+// maxPages bounds how many lists a registry may give one after another.
+const maxPages = 256
 
 // subjectHeader is what a registry that keeps lists of referrers answers with.
 // Source: OCI distribution specification 1.1, "Pushing Manifests with Subject".
@@ -127,21 +131,56 @@ func (l referrers) of(artifactType string) []v1.Descriptor {
 	return out
 }
 
-// referrers reads the registry's own list, or the one under the tag.
-func (c *client) referrers(ctx context.Context, repo name.Repository, subject v1.Hash) (referrers, error) {
-	header := http.Header{"Accept": {string(types.OCIImageIndex)}}
-	resp, err := c.do(ctx, repo, transport.PullScope, http.MethodGet, "referrers/"+subject.String(), header, http.StatusOK)
-	var status *transport.Error
-	switch {
-	case err == nil && strings.HasPrefix(resp.Header.Get("Content-Type"), string(types.OCIImageIndex)):
-		return read(resp)
-	case err == nil:
-		_ = resp.Body.Close() // something that answers everything
-	case errors.As(err, &status) && (status.StatusCode == http.StatusNotFound || status.StatusCode == http.StatusMethodNotAllowed):
-	default:
-		return referrers{}, err
+// referrers reads the registry's own list, page by page, or the one under the
+// tag.
+func (c *client) referrers(ctx context.Context, repo name.Repository, subject v1.Hash) (all referrers, err error) {
+	page := "referrers/" + subject.String()
+	for range maxPages {
+		header := http.Header{"Accept": {string(types.OCIImageIndex)}}
+		resp, err := c.do(ctx, repo, transport.PullScope, http.MethodGet, page, header, http.StatusOK)
+		var status *transport.Error
+		switch {
+		case err == nil && strings.HasPrefix(resp.Header.Get("Content-Type"), string(types.OCIImageIndex)):
+		case err == nil:
+			_ = resp.Body.Close() // something that answers everything
+			return c.tagged(ctx, repo, transport.PullScope, subject)
+		case errors.As(err, &status) && (status.StatusCode == http.StatusNotFound || status.StatusCode == http.StatusMethodNotAllowed):
+			return c.tagged(ctx, repo, transport.PullScope, subject)
+		default:
+			return all, err
+		}
+		list, err := read(resp)
+		if err != nil {
+			return all, err
+		}
+		all.Manifests = append(all.Manifests, list.Manifests...)
+		if page, err = nextPage(resp.Header.Get("Link"), address(repo, page), address(repo, "referrers/")); page == "" || err != nil {
+			return all, err
+		}
 	}
-	return c.tagged(ctx, repo, transport.PullScope, subject)
+	return all, fmt.Errorf("the list of referrers has more than %d pages", maxPages)
+}
+
+// nextPage reads where a list goes on: below the lists' own address, or nowhere.
+// Source: RFC 8288; OCI distribution specification 1.1, "Listing Referrers".
+func nextPage(link, from, below string) (string, error) {
+	target, params, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
+	if !ok || !strings.Contains(strings.ReplaceAll(params, `"`, ""), "rel=next") {
+		return "", nil
+	}
+	base, err := url.Parse(from)
+	if err != nil {
+		return "", err
+	}
+	at, err := base.Parse(target)
+	if err != nil {
+		return "", fmt.Errorf("the list of referrers goes on at %q: %w", target, err)
+	}
+	page, ok := strings.CutPrefix(at.String(), below)
+	if !ok {
+		return "", fmt.Errorf("the list of referrers goes on at %q, which is not the registry's list", target)
+	}
+	return "referrers/" + page, nil
 }
 
 // tagged reads the list under the tag; an empty one where there is none.
@@ -164,8 +203,21 @@ func read(resp *http.Response) (list referrers, err error) {
 	if err == nil && len(data) > maxReferrers {
 		err = fmt.Errorf("the list of referrers is longer than %d bytes", maxReferrers)
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &list)
+	if err != nil {
+		return list, err
 	}
-	return list, err
+	return decodeReferrers(data)
+}
+
+// decodeReferrers reads a list, each of which can be asked for.
+func decodeReferrers(data []byte) (list referrers, err error) {
+	if err := json.Unmarshal(data, &list); err != nil {
+		return referrers{}, fmt.Errorf("reading the list of referrers: %w", err)
+	}
+	for _, r := range list.Manifests {
+		if r.Digest == (v1.Hash{}) || r.Size < 0 {
+			return referrers{}, fmt.Errorf("the list of referrers has %q with %d bytes", r.Digest, r.Size)
+		}
+	}
+	return list, nil
 }

@@ -3,9 +3,14 @@ package registry_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
@@ -37,11 +42,43 @@ func artifact(t *testing.T, about v1.Descriptor, kind, text string) (images.Ref,
 	return images.Ref{Digest: own}, images.Manifest{MediaType: types.OCIManifestSchema1, Raw: raw}, desc
 }
 
+// paged gives the lists of a registry one referrer at a time.
+func paged(t *testing.T, whole http.Handler) http.Handler {
+	t.Helper()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, "/referrers/") {
+			whole.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		whole.ServeHTTP(answer, r)
+		var list map[string]json.RawMessage
+		var each []json.RawMessage
+		require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &list))
+		require.NoError(t, json.Unmarshal(list["manifests"], &each))
+		slices.SortFunc(each, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
+		n, _ := strconv.Atoi(r.URL.Query().Get("last"))
+		if n+1 < len(each) {
+			w.Header().Set("Link", fmt.Sprintf(`<%s?last=%d>; rel="next"`, r.URL.Path, n+1))
+		}
+		list["manifests"] = []byte("[]")
+		if n < len(each) {
+			list["manifests"] = append(append([]byte("["), each[n]...), ']')
+		}
+		w.Header().Set("Content-Type", string(types.OCIImageIndex))
+		require.NoError(t, json.NewEncoder(w).Encode(list))
+	})
+}
+
 func TestWhatIsAboutAnImageIsListed(t *testing.T) {
 	t.Parallel()
 	all := peers()
 	all["with referrers"] = func(*testing.T) http.Handler {
 		return ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0)))
+	}
+	all["page by page"] = func(t *testing.T) http.Handler {
+		t.Helper()
+		return paged(t, all["with referrers"](t))
 	}
 	for name, peer := range all {
 		t.Run(name, func(t *testing.T) {
