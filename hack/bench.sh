@@ -66,7 +66,12 @@ copy_test() { # images from one registry to another, beside oras cp -r
   KFDEV_BENCH_ORAS="$work/bin/oras" "$go" test -tags bench -run '^$' -bench CopyBeside -benchtime 5x ./images/registry
 }
 
-case ${1:-all} in drift | admission | apply | copy) ;; *) bring_up ;; esac
+parity_test() { # core in two clusters, compared and promoted
+  KFDEV_BIN="$kfdev" KFDEV_BENCH_OUT="$work/parity.md" \
+    "$go" test -tags 'e2e bench' -count=1 -timeout 40m -v -run '^TestParityBench$' ./e2e
+}
+
+case ${1:-all} in drift | admission | apply | copy | parity) ;; *) bring_up ;; esac
 case ${1:-all} in
   all)
     commands
@@ -76,6 +81,7 @@ case ${1:-all} in
     admission_test
     apply_test
     copy_test
+    parity_test
     cat "$work/sync.md"
     ;;
   sync)
@@ -86,6 +92,7 @@ case ${1:-all} in
   admission) admission_test ;;
   apply) apply_test ;;
   copy) copy_test ;;
+  parity) parity_test ;;
   soak) sync_test TestSoak 0 ;;
-  *) echo "bench.sh [all|sync|drift|admission|apply|copy|soak]" >&2 && exit 2 ;;
+  *) echo "bench.sh [all|sync|drift|admission|apply|copy|parity|soak]" >&2 && exit 2 ;;
 esac
