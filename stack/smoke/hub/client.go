@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // client speaks to a JupyterHub and to the servers behind its proxy, with a
@@ -147,6 +148,47 @@ func (c *client) stopServer(ctx context.Context, user string) error {
 	_, err := c.call(ctx, http.MethodDelete, "/hub/api/users/"+url.PathEscape(user)+"/server", nil, nil,
 		http.StatusNoContent, http.StatusAccepted, http.StatusNotFound)
 	return err
+}
+
+// userModel is what the hub says of a user.
+// Source: JupyterHub's REST API, GET /users/{name}.
+type userModel struct {
+	Servers map[string]struct {
+		Pending string `json:"pending"`
+	} `json:"servers"`
+}
+
+// pollPending is how often the hub is asked whether it still starts or stops a
+// server: it cannot be told to say so.
+const pollPending = 500 * time.Millisecond
+
+// settled waits until the hub starts and stops no server of the user: till then
+// it refuses both, and to delete the user. One who is not there is settled.
+func (c *client) settled(ctx context.Context, user string) error {
+	ticks := time.NewTicker(pollPending)
+	defer ticks.Stop()
+	for {
+		var model userModel
+		status, err := c.call(ctx, http.MethodGet, "/hub/api/users/"+url.PathEscape(user), nil, &model, http.StatusOK)
+		if status == http.StatusNotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var pending string
+		for _, s := range model.Servers {
+			pending += s.Pending
+		}
+		if pending == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the hub has not done yet (%s) with the server of %s: %w", pending, user, ctx.Err())
+		case <-ticks.C:
+		}
+	}
 }
 
 // content is a file as Jupyter Server's contents API has it.

@@ -32,6 +32,7 @@ type peer struct {
 	kernelAnswer []message     // in place of the right ones; their parent is set
 	kernelHangs  chan struct{} // until it is closed, the kernel says nothing
 	deleteStatus int
+	pending      int // how often it says that it is at something with a server, before it is not
 }
 
 func newPeer(t *testing.T) *peer {
@@ -41,6 +42,7 @@ func newPeer(t *testing.T) *peer {
 
 func (p *peer) serve() string {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hub/api/users/{user}", p.user)
 	mux.HandleFunc("POST /hub/api/users/{user}", p.createUser)
 	mux.HandleFunc("DELETE /hub/api/users/{user}", p.deleteUser)
 	mux.HandleFunc("POST /hub/api/users/{user}/server", p.start)
@@ -105,9 +107,28 @@ func (p *peer) createUser(w http.ResponseWriter, r *http.Request) {
 	p.say(w, "{}"+"\n")
 }
 
+func (p *peer) user(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.users[r.PathValue("user")]; !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if p.pending == 0 {
+		p.say(w, `{"servers": {"": {"ready": true, "pending": null}}}`)
+		return
+	}
+	p.pending--
+	p.say(w, `{"servers": {"": {"ready": false, "pending": "stop"}}}`)
+}
+
 func (p *peer) deleteUser(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.pending > 0 {
+		http.Error(w, "the server is in the process of stopping, please wait", http.StatusBadRequest)
+		return
+	}
 	if p.deleteStatus != 0 {
 		http.Error(w, "not now", p.deleteStatus)
 		return
@@ -129,6 +150,10 @@ func (p *peer) start(w http.ResponseWriter, r *http.Request) {
 func (p *peer) stop(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.pending > 0 {
+		http.Error(w, "is pending stop", http.StatusBadRequest)
+		return
+	}
 	p.users[r.PathValue("user")] = false
 	if p.losesFiles {
 		p.files = map[string]string{}

@@ -76,6 +76,8 @@ func (t Test) Run(ctx context.Context, env smoke.Env) (result smoke.Result, err 
 // Clean removes the user that a run in env.Namespace made, with server and
 // volume.
 func (Test) Clean(ctx context.Context, env smoke.Env) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanLimit)
+	defer cancel()
 	v := &visit{env: env, user: userOf(env)}
 	if err := v.connect(ctx); err != nil {
 		return err
@@ -228,10 +230,16 @@ func (v *visit) clean(ctx context.Context) error {
 }
 
 func (v *visit) remove(ctx context.Context) error {
+	if err := v.client.settled(ctx, v.user); err != nil {
+		return err
+	}
 	if err := v.client.stopServer(ctx, v.user); err != nil {
 		return err
 	}
 	if err := v.podGone(ctx); err != nil {
+		return err
+	}
+	if err := v.client.settled(ctx, v.user); err != nil {
 		return err
 	}
 	if err := v.client.deleteUser(ctx, v.user); err != nil {

@@ -72,6 +72,7 @@ func TestClean(t *testing.T) {
 	p := newPeer(t)
 	p.users[user] = true
 	p.users["somebody"] = true
+	p.pending = 2 // it was killed while the server stopped
 	e := env(p.serve(), secret("secret"), claim(corev1.ClaimBound))
 	require.NoError(t, Test{}.Clean(t.Context(), e))
 	require.Equal(t, map[string]bool{"somebody": true}, p.users)
