@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"context"
 	"fmt"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -68,12 +67,8 @@ func patches(image cluster.NodeImage, server docker.Server) []string {
 
 // kubeconfig is the administrator's, as it reaches the API from this machine,
 // under the cluster's name.
-func (p *Provider) kubeconfig(ctx context.Context, control docker.Container, name, server string) ([]byte, error) {
-	raw, err := p.docker.ReadFile(ctx, control.ID, adminConfig)
-	if err != nil {
-		return nil, err
-	}
-	inside, err := clientcmd.Load(raw)
+func kubeconfig(admin []byte, control docker.Container, name, server string) ([]byte, error) {
+	inside, err := clientcmd.Load(admin)
 	if err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", adminConfig, control.Name, err)
 	}

@@ -94,7 +94,11 @@ func (p *Provider) complete(ctx context.Context, spec cluster.Spec) error {
 		return fmt.Errorf("kind made %s without a node", cluster.ContextName(spec.Name))
 	}
 	control := containers[0]
-	config, err := p.kubeconfig(ctx, control, spec.Name, "https://"+control.Ports[apiPort].String())
+	admin, err := p.docker.ReadFile(ctx, control.ID, adminConfig)
+	if err != nil {
+		return err
+	}
+	config, err := kubeconfig(admin, control, spec.Name, "https://"+control.Ports[apiPort].String())
 	if err != nil {
 		return err
 	}

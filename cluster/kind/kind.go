@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
@@ -117,7 +118,13 @@ func (p *Provider) get(ctx context.Context, name string) (cluster.State, []docke
 		}
 	}
 	control := containers[0]
+	// Docker takes its time for each file.
+	var admin []byte
+	var adminErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { admin, adminErr = p.docker.ReadFile(ctx, control.ID, adminConfig) })
 	raw, err := p.docker.ReadFile(ctx, control.ID, markFile)
+	reading.Wait()
 	if fault.KindOf(err) == fault.NotFound {
 		state.Phase = cluster.Incomplete
 		return state, containers, nil
@@ -132,7 +139,10 @@ func (p *Provider) get(ctx context.Context, name string) (cluster.State, []docke
 	state.Owner, state.Image, state.Holds = m.Owner, m.Image, m.Holds
 	state.Ports = published(control)
 	state.Server = "https://" + control.Ports[apiPort].String()
-	state.Kubeconfig, err = p.kubeconfig(ctx, control, name, state.Server)
+	if adminErr != nil {
+		return state, containers, adminErr
+	}
+	state.Kubeconfig, err = kubeconfig(admin, control, name, state.Server)
 	return state, containers, err
 }
 
