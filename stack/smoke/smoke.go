@@ -138,7 +138,7 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 	if err != nil {
 		return Result{Name: test.Name()}, err
 	}
-	silent := keepAlive(env)
+	silent := keepAlive(ctx, env)
 	defer func() {
 		fresh, done := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
 		defer done()

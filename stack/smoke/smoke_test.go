@@ -180,7 +180,7 @@ func TestARunningTestPutsItsEndOff(t *testing.T) {
 		e := env()
 		_, err := smoke.Run(t.Context(), probe(func(ctx context.Context, e smoke.Env) (smoke.Result, error) {
 			for range 10 {
-				time.Sleep(time.Minute)
+				<-time.NewTimer(time.Minute).C
 				ns, err := e.Kube.CoreV1().Namespaces().Get(ctx, e.Namespace, metav1.GetOptions{})
 				require.NoError(t, err)
 				expires, err := time.Parse(time.RFC3339, ns.Annotations[smoke.ExpiresAnnotation])
