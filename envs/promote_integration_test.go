@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/apiserver"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
@@ -256,6 +258,19 @@ func TestIntegrationPlansAreBinding(t *testing.T) {
 	require.ErrorContains(t, err, "the project knows")
 	p.clients["staging"], p.clients["prod"] = p.clients["prod"], p.clients["staging"]
 
+	// The same cluster behind another authority is warned of.
+	written, err := os.ReadFile(filepath.Join(p.dir, project.FileName))
+	require.NoError(t, err)
+	authority := regexp.MustCompile(`authority: [0-9a-f]{64}`)
+	require.Regexp(t, authority, string(written), "the first promotion has remembered it")
+	_, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.Empty(t, p.warnings("signed by another authority"))
+	p.project(t, authority.ReplaceAllString(string(written), "authority: "+strings.Repeat("a", 64)))
+	_, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	require.Len(t, p.warnings("signed by another authority"), 1)
+
 	// Back to the first one, read from the registry. Dev has another in force.
 	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{PlanOptions: PlanOptions{Release: first.Release}})
 	require.Equal(t, fault.Gate, fault.KindOf(err))
@@ -265,6 +280,16 @@ func TestIntegrationPlansAreBinding(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, first.Release, back.Release)
 	require.Empty(t, p.ledger(t, "staging").Kept)
+}
+
+// warnings are those with a text in them.
+func (p *places) warnings(text string) (found []string) {
+	for _, e := range p.events.Events() {
+		if e.State == progress.Warning && strings.Contains(e.Text, text) {
+			found = append(found, e.Text)
+		}
+	}
+	return found
 }
 
 // throughAFile is a plan as it comes back from a file.

@@ -1,14 +1,17 @@
 package envs
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kfdev/kfdev/envs/difference"
@@ -19,6 +22,7 @@ import (
 	"github.com/kfdev/kfdev/internal/atomicfile"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
+	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/internal/yamledit"
 )
 
@@ -54,7 +58,23 @@ func (e *Engine) site(ctx context.Context, name string) (*site, error) {
 			Hint: fmt.Sprintf("mend the context; or, where the cluster was replaced on purpose, take environments.%s.cluster.id out of %s", name, project.FileName),
 		}
 	}
+	e.warnOfAuthority(s)
 	return s, nil
+}
+
+// warnOfAuthority tells of a server whose certificate another authority signed
+// than the project remembers: renewed, or somebody in between.
+func (e *Engine) warnOfAuthority(s *site) {
+	known, now := e.file.Environments.Others[s.name].Cluster.Authority, s.identity.Authority
+	if known == "" || known == now {
+		return
+	}
+	is := "is not checked any more"
+	if now != "" {
+		is = "is signed by another authority, " + now[:12]
+	}
+	progress.Warn(e.sink, fmt.Sprintf("%s: the certificate of the API server %s; the project remembers %s. Where that is on purpose, take environments.%s.cluster.authority out of %s: the next promotion writes the new one",
+		s.name, is, known[:12], s.name, project.FileName))
 }
 
 func (e *Engine) siteClient(ctx context.Context, name string) (*kube.Client, error) {
@@ -76,17 +96,26 @@ func (e *Engine) contextOf(name string) string {
 	return e.file.Environments.Others[name].Cluster.Context
 }
 
-// rememberCluster writes the cluster's identity into the project, where it is
-// not there yet, so that colleagues and CI have it too.
+// rememberCluster writes the cluster's identity and its authority into the
+// project, where they are not there yet, so that colleagues and CI have it too.
 func (e *Engine) rememberCluster(s *site) error {
 	env := e.file.Environments.Others[s.name]
-	if s.name == project.DevName || env.Cluster.ID != "" {
+	missing := map[string]string{}
+	if env.Cluster.ID == "" {
+		missing["id"] = s.identity.UID
+	}
+	if env.Cluster.Authority == "" && s.identity.Authority != "" {
+		missing["authority"] = s.identity.Authority
+	}
+	if s.name == project.DevName || len(missing) == 0 {
 		return nil
 	}
 	path := filepath.Join(e.file.Dir, project.FileName)
 	data, err := os.ReadFile(path)
-	if err == nil {
-		data, err = yamledit.Set(data, s.identity.UID, "environments", s.name, "cluster", "id")
+	for _, key := range slices.Sorted(maps.Keys(missing)) {
+		if err == nil {
+			data, err = yamledit.Set(data, missing[key], "environments", s.name, "cluster", key)
+		}
 	}
 	if err == nil {
 		err = atomicfile.Write(path, data, 0o644)
@@ -96,6 +125,7 @@ func (e *Engine) rememberCluster(s *site) error {
 			Hint: fmt.Sprintf("write `id: %s` under environments.%s.cluster by hand", s.identity.UID, s.name)}
 	}
 	env.Cluster.ID = s.identity.UID
+	env.Cluster.Authority = cmp.Or(env.Cluster.Authority, s.identity.Authority)
 	e.file.Environments.Others[s.name] = env
 	return nil
 }

@@ -53,6 +53,8 @@ type ContextCluster struct {
 	Context string `yaml:"context" jsonschema:"minLength=1"`
 	// The cluster's identity (the uid of its namespace kube-system). kfdev promote writes it, the first time; another cluster under the same context is then refused.
 	ID string `yaml:"id,omitempty" jsonschema:"minLength=1"`
+	// What the certificate of its API server is signed by (SHA-256 of the authority's certificate). kfdev promote writes it, too; of another one kfdev warns.
+	Authority string `yaml:"authority,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$"`
 }
 
 // EnvironmentRegistry says where the images of an environment are kept.

@@ -22,6 +22,9 @@ func (v *validator) environments(project string, all Environments) {
 		if v.required(sub(at, "cluster")...) && v.required(sub(at, "cluster", "context")...) {
 			v.context(sub(at, "cluster", "context"), name, env.Cluster.Context, contexts)
 		}
+		if a := env.Cluster.Authority; a != "" && !matches(sumForm, a) {
+			v.at(sub(at, "cluster", "authority"), "%q is no SHA-256 in hexadecimal: take it out, and kfdev promote writes it", a)
+		}
 		if v.doc.Has(sub(at, "registry")...) {
 			v.environmentRegistry(sub(at, "registry"), env.Registry)
 		}
