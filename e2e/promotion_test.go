@@ -69,6 +69,7 @@ func TestPromotion(t *testing.T) {
 	sweep(t)
 	t.Cleanup(func() { sweepAfter(t) })
 	b := newBench(t)
+	b.program = ownProgram(t, b.program)
 	require.NoError(t, os.WriteFile(b.kubeconfig, []byte(othersKubeconfig), 0o600))
 	b.run(t, 0, "init", b.project, "--origin", "source")
 	file := filepath.Join(b.project, "kfdev.yaml")
@@ -201,9 +202,20 @@ differences:
 
 	// With kfdev gone and the registry down, what no release brought is denied.
 	docker(t, "rm", "-f", registryOf("prod"))
+	require.NoError(t, os.Remove(b.program))
 	_, err = prod.clients(t).CoreV1().Pods(provisionerNamespace).Create(t.Context(), foreignPod(), metav1.CreateOptions{})
 	require.ErrorContains(t, err, "denied")
 	require.ErrorContains(t, err, "docker.io/library/busybox:latest")
+}
+
+// ownProgram is a copy of the program, which a test may delete.
+func ownProgram(t *testing.T, program string) string {
+	t.Helper()
+	content, err := os.ReadFile(program)
+	require.NoError(t, err)
+	own := filepath.Join(t.TempDir(), "kfdev")
+	require.NoError(t, os.WriteFile(own, content, 0o755)) //nolint:gosec // it is run
+	return own
 }
 
 // foreignPod runs an image that no release has brought.
