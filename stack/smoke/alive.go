@@ -10,10 +10,9 @@ import (
 )
 
 // keepAlive says in the test's namespace from time to time that the test runs,
-// until the function that it returns is called; cleaning up may take a while
-// after the context has ended. When it cannot be said for
-// longer than silence, another run may take the namespace for one that was left
-// behind.
+// until the function that it returns is called: also after the context has
+// ended, for cleaning up may take a while. When it cannot be said for longer
+// than silence, another run may take the namespace for one that was left behind.
 func keepAlive(ctx context.Context, env Env) (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
