@@ -131,6 +131,7 @@ func testSync(t *testing.T, b *bench) {
 		{"a branch switch", syncBranch},
 		{"the pod is replaced", syncReplaced},
 		{"the helper is killed", syncHelperKilled},
+		{"the two are apart for a while", syncApart},
 		{"kfdev is killed on the way", syncKilled},
 		{"an emptied root", syncEmptied},
 		{"bake", syncBake},

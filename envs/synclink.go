@@ -24,10 +24,11 @@ import (
 type linker struct {
 	*Sync
 
-	was   bool      // there was a connection before: what is gone may come back
-	busy  time.Time // since when another session's helper has the folder; zero: none has
-	image string    // the helper's own, once it was needed
-	way   ways
+	was    bool      // there was a connection before: what is gone may come back
+	busy   time.Time // since when another session's helper has the folder; zero: none has
+	denied time.Time // since when the rights are lacking that were there before; zero: they are not
+	image  string    // the helper's own, once it was needed
+	way    ways
 }
 
 // ways are what a linker does outside; tests put fakes in their place.
@@ -57,7 +58,7 @@ func (l *linker) connect(ctx context.Context, rules []byte, say func(string)) (s
 		closeClient(client)
 		return nil, l.final(err)
 	}
-	l.was, l.busy = true, time.Time{}
+	l.was, l.busy, l.denied = true, time.Time{}, time.Time{}
 	return link, nil
 }
 
@@ -139,7 +140,11 @@ func (l *linker) final(err error) error {
 	case kind == fault.Usage, kind == fault.Gate, errors.Is(err, wire.ErrVersion):
 		return session.Final(err)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return session.Final(&fault.Error{Kind: fault.Preflight, Hint: "it takes the rights to get, list and watch pods and to create pods/exec in the namespace", Err: err})
+		err = &fault.Error{Kind: fault.Preflight, Hint: "it takes the rights to get, list and watch pods and to create pods/exec in the namespace", Err: err}
+		if l.was && !l.withdrawn() {
+			return err
+		}
+		return session.Final(err)
 	case errors.Is(err, syncendpoint.ErrRefused) && !l.was && !l.stale():
 		return err
 	case kind == fault.Preflight, kind == fault.NotFound:
@@ -161,6 +166,19 @@ func (l *linker) stale() bool {
 		l.busy = time.Now()
 	}
 	return time.Since(l.busy) > letsGo
+}
+
+// rolesRead is the time that an API server which has just started may take to
+// read roles and bindings. Until it has, nobody may do anything.
+const rolesRead = time.Minute
+
+// withdrawn reports that rights which were there are lacking for longer than
+// that.
+func (l *linker) withdrawn() bool {
+	if l.denied.IsZero() {
+		l.denied = time.Now()
+	}
+	return time.Since(l.denied) > rolesRead
 }
 
 // podLink is a connection to the helper in a pod, for as long as its container

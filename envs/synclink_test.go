@@ -339,8 +339,8 @@ func TestWhatTryingAgainCanNotHelp(t *testing.T) {
 		"an ambiguous target": {&fault.Error{Kind: fault.Usage}, true, true, fault.Usage},
 		"no cluster":          {&fault.Error{Kind: fault.NotFound}, true, false, fault.NotFound},
 		"no way in":           {&fault.Error{Kind: fault.Preflight}, true, false, fault.Preflight},
-		"no rights":           {fmt.Errorf("x: %w", apierrors.NewForbidden(pods, "a", errors.New("no"))), true, true, fault.Preflight},
-		"no name":             {apierrors.NewUnauthorized("no"), true, true, fault.Preflight},
+		"no rights":           {fmt.Errorf("x: %w", apierrors.NewForbidden(pods, "a", errors.New("no"))), true, false, fault.Preflight},
+		"no name":             {apierrors.NewUnauthorized("no"), true, false, fault.Preflight},
 		"another version":     {fmt.Errorf("x: %w", wire.ErrVersion), true, true, fault.Failure},
 		"a broken connection": {io.ErrUnexpectedEOF, false, false, fault.Failure},
 		"the end":             {context.Canceled, false, false, fault.Canceled},
@@ -355,6 +355,19 @@ func TestWhatTryingAgainCanNotHelp(t *testing.T) {
 			require.Equal(t, tc.kind, fault.KindOf(got), name)
 			require.ErrorIs(t, got, tc.err)
 		}
+	}
+}
+
+// An API server that has just started has not read the roles yet.
+func TestRightsThatWereThereAreWaitedForAMinute(t *testing.T) {
+	t.Parallel()
+	no := apierrors.NewUnauthorized("no")
+	l := &linker{was: true}
+	for _, ends := range []bool{false, false, true} {
+		if ends {
+			l.denied = time.Now().Add(-rolesRead)
+		}
+		require.Equal(t, ends, fmt.Sprintf("%T", l.final(no)) == fmt.Sprintf("%T", session.Final(no)))
 	}
 }
 
