@@ -115,7 +115,7 @@ func (e *Engine) Diff(ctx context.Context, a, b string) (parity Parity, err erro
 	if err != nil {
 		return parity, err
 	}
-	parity.Environment = e.budgeted(fingerprint.Compare(sides[0].finger, sides[1].finger, rules), &parity.Budget, now)
+	parity.Environment = e.budgeted(sides[0].Environment, sides[1].Environment, fingerprint.Compare(sides[0].finger, sides[1].finger, rules), &parity.Budget, now)
 	parity.Took = time.Since(start)
 	return parity, nil
 }
@@ -131,12 +131,12 @@ func worseFinding(f difference.Finding) int {
 }
 
 // budgeted counts what differs in the environments themselves, worst first.
-func (e *Engine) budgeted(found []fingerprint.Finding, budget *difference.Budget, now time.Time) []fingerprint.Finding {
+func (e *Engine) budgeted(a, b string, found []fingerprint.Finding, budget *difference.Budget, now time.Time) []fingerprint.Finding {
 	expired := map[string]bool{}
 	for _, entry := range difference.Expired(e.file.Differences, now) {
 		expired[entry.ID] = true
 	}
-	findings := append([]fingerprint.Finding{}, fingerprint.Declare(found, e.file.Differences)...)
+	findings := append([]fingerprint.Finding{}, fingerprint.Declare(a, b, found, e.file.Differences)...)
 	for _, f := range findings {
 		switch {
 		case f.Unknown:

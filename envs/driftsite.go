@@ -10,6 +10,7 @@ import (
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/noise"
 )
@@ -42,42 +43,66 @@ func (e *Engine) Drift(ctx context.Context, environment string, o DriftOptions) 
 		return result, err
 	}
 	defer s.close()
+	if o.Fix {
+		err = e.mend(ctx, s, o, &result)
+		return result, err
+	}
 	p, err := e.inForce(ctx, s)
 	if err != nil {
 		return result, err
 	}
+	err = p.planMending(ctx, o, &result)
+	return result, err
+}
+
+// planMending looks for drift, and plans how it is mended.
+func (p *promotion) planMending(ctx context.Context, o DriftOptions, result *Drifted) (err error) {
 	if result.Report, err = p.scan(ctx, o.Full); err != nil {
-		return result, err
+		return err
 	}
 	plan := drift.PlanFix(result.Report, named(result.Report, o.Delete)...)
 	result.Plan = &plan
-	if !o.Fix || len(plan.Steps) == 0 {
-		return result, nil
-	}
+	return nil
+}
+
+// mend takes drift back. It holds the lease from before it looks, so that no
+// promotion makes another release what is wanted meanwhile; and it says what it
+// will do before it does.
+func (e *Engine) mend(ctx context.Context, s *site, o DriftOptions, result *Drifted) (err error) {
 	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
-		return result, err
+		return err
 	}
 	ctx, cancel := lease.Context(ctx)
 	defer cancel()
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
+	p, err := e.inForce(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := p.planMending(ctx, o, result); err != nil || len(result.Plan.Steps) == 0 {
+		return err
+	}
+	for _, step := range result.Plan.Steps {
+		progress.Say(e.sink, step.String())
+	}
 	wanted, err := p.wanted(ctx)
 	if err != nil {
-		return result, err
+		return err
 	}
 	rules, err := e.noise()
 	if err != nil {
-		return result, err
+		return err
 	}
 	detector := drift.New(s.live.client, rules, e.sink)
-	if result.Done, err = detector.Fix(ctx, wanted, plan); err != nil {
-		return result, err
+	if result.Done, err = detector.Fix(ctx, wanted, *result.Plan, lease.Fence); err != nil {
+		return err
 	}
 	if err := lease.Fence(ctx); err != nil {
-		return result, err
+		return err
 	}
 	result.Report, err = detector.Settle(ctx, wanted)
-	return result, err
+	return err
 }
 
 // noise are the rules for what is no drift, the project's own among them.

@@ -9,11 +9,14 @@ import (
 
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/envs/ledger"
+	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/policy"
+	"github.com/kfdev/kfdev/stack/running"
+	"github.com/kfdev/kfdev/sync/helper/image"
 )
 
 // narrow takes digests of earlier releases out of the policy that nothing in
@@ -68,12 +71,19 @@ func (p *promotion) settle(ctx context.Context, lease *ledger.Lease, result *Pro
 	if err != nil {
 		return err
 	}
-	return drifted("settling the release", p.name, report)
+	mine, others := own(report)
+	if err := drifted("what others added", p.name, others); err != nil {
+		progress.Warn(p.sink, err.Error())
+	}
+	return drifted("settling the release", p.name, mine)
 }
 
 // wanted is what the environment is to be.
 func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
 	w := drift.Wanted{Release: p.digest(), Images: allowed(p.lock, nil), Profiles: profilesPart}
+	if err := p.allowBeside(ctx, w.Images); err != nil {
+		return w, err
+	}
 	for _, each := range p.parts {
 		set, _, err := p.setNow(ctx, each)
 		if err != nil {
@@ -82,6 +92,42 @@ func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
 		w.Sets = append(w.Sets, set)
 	}
 	return w, nil
+}
+
+// allowBeside adds what may run beside the release: images of earlier ones, as
+// long as something names them and the policy lets them in; in dev the helper of
+// kfdev sync, which is kfdev itself.
+func (p *promotion) allowBeside(ctx context.Context, images running.Allowed) error {
+	l, _, err := p.ledger.Read(ctx)
+	if err != nil {
+		return err
+	}
+	for _, text := range l.Kept {
+		if digest, ok := running.Digest(text); ok {
+			images.Add("an earlier release", digest)
+		}
+	}
+	if p.name == project.DevName {
+		images.Add(image.Repository, helperDigests()...)
+	}
+	return nil
+}
+
+// own are the findings about what the release itself brought: these say that it
+// did not come to its end. What others added beside it is drift, which the
+// environment after this one waits for, and no fault of the promotion.
+func own(r drift.Report) (own, others drift.Report) {
+	own, others = r, r
+	own.Findings, others.Findings = nil, nil
+	for _, f := range r.Findings {
+		switch f.Class {
+		case drift.ForeignField, drift.ForeignObject, drift.ForeignImage:
+			others.Findings = append(others.Findings, f)
+		default:
+			own.Findings = append(own.Findings, f)
+		}
+	}
+	return own, others
 }
 
 // drifted is the fault of a report with findings.

@@ -23,8 +23,9 @@ import (
 
 // Fix carries a plan out. Each object is touched only where it is the one, and
 // at the version, that the plan saw; another is left alone, and named in the
-// error. The rest of the plan is carried out all the same.
-func (d *Detector) Fix(ctx context.Context, wanted Wanted, p Plan) (done []Step, err error) {
+// error. The rest of the plan is carried out all the same. The fence is asked
+// before each object, and ends all of it where it fails.
+func (d *Detector) Fix(ctx context.Context, wanted Wanted, p Plan, fence func(context.Context) error) (done []Step, err error) {
 	task := progress.Start(d.sink, "drift/fix", "mending drift", int64(len(p.Steps)), progress.Items)
 	defer func() { task.End(err) }()
 	wants, err := d.prepare(ctx, wanted)
@@ -33,6 +34,9 @@ func (d *Detector) Fix(ctx context.Context, wanted Wanted, p Plan) (done []Step,
 	}
 	var problems []error
 	for _, step := range p.Steps {
+		if err := fence(ctx); err != nil {
+			return done, errors.Join(append(problems, err)...)
+		}
 		if err := d.step(ctx, wants, step); err != nil {
 			if ctx.Err() != nil {
 				return done, &fault.Error{Op: "mending drift", Err: ctx.Err()}
@@ -78,6 +82,9 @@ func (d *Detector) step(ctx context.Context, wants map[key]*want, s Step) error 
 		return d.create(ctx, resource, w)
 	}
 	now, err := d.remove(ctx, resource, s)
+	if err == nil && len(w.managers) > 1 && len(s.Put) > 0 {
+		return errors.New("what was foreign is taken out; several sets say the rest of it: apply the release again")
+	}
 	if err != nil || w.derived || len(w.managers) > 1 {
 		return err
 	}

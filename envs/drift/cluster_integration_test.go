@@ -30,6 +30,8 @@ import (
 // open lets every webhook in at once.
 type open struct{}
 
+func (open) fence(context.Context) error { return nil }
+
 func (open) Served(context.Context, string, []types.NamespacedName) error { return nil }
 
 func load(tb testing.TB, name string) []*unstructured.Unstructured {

@@ -88,7 +88,7 @@ func (c *cluster) mend(t *testing.T, report drift.Report) {
 		}
 	}
 	plan := drift.PlanFix(report, named...)
-	_, err := c.detector.Fix(t.Context(), c.wanted, plan)
+	_, err := c.detector.Fix(t.Context(), c.wanted, plan, open{}.fence)
 	if err != nil {
 		t.Error(err) // and go on, so that what is left is said as well
 	}

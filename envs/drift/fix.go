@@ -3,6 +3,7 @@ package drift
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -37,6 +38,18 @@ type Step struct {
 	put    [][]fieldpath.Step
 	set    []setting // of an object that another program makes
 	seen   seen
+}
+
+// String says on one line what the step does.
+func (s Step) String() string {
+	text := string(s.Action) + " " + s.Object.String()
+	if len(s.Remove) > 0 {
+		text += ", take out " + strings.Join(s.Remove, ", ")
+	}
+	if len(s.Put) > 0 {
+		text += ", put back " + strings.Join(s.Put, ", ")
+	}
+	return text
 }
 
 // setting is a value that goes to a place.

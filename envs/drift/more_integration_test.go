@@ -87,7 +87,7 @@ func TestIntegrationWhatAdmissionPutsIn(t *testing.T) {
 	// Without the injector it can be mended.
 	target{c, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "", "injector"}.delete(t)
 	require.Eventually(t, func() bool {
-		_, err := c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(c.scan(t, false)))
+		_, err := c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(c.scan(t, false)), open{}.fence)
 		return err == nil && len(c.scan(t, true).Findings) == 0
 	}, waitFor, tick)
 }
@@ -110,7 +110,7 @@ func TestIntegrationMendingIsExact(t *testing.T) {
 	// Somebody goes on meanwhile: that object is left as it is, the other is mended.
 	c.at("Deployment", "web").edit(t, "{spec: {paused: true}}")
 	before := read(t, c, "Deployment", "web")
-	done, err := c.detector.Fix(t.Context(), c.wanted, plan)
+	done, err := c.detector.Fix(t.Context(), c.wanted, plan, open{}.fence)
 	require.ErrorContains(t, err, "Deployment/demo/web")
 	require.Equal(t, fault.Drift, fault.KindOf(err))
 	require.Len(t, done, 1)
@@ -128,7 +128,7 @@ func TestIntegrationMendingIsExact(t *testing.T) {
 		}
 	}
 	require.Len(t, one.Findings, 1)
-	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(one))
+	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(one), open{}.fence)
 	require.ErrorContains(t, err, "fields that no finding is about are held by others too")
 	data, _, _ := unstructured.NestedString(read(t, c, "ConfigMap", "settings").Object, "data", "app.yaml")
 	require.Equal(t, "level: debug\n", data)
@@ -138,12 +138,12 @@ func TestIntegrationMendingIsExact(t *testing.T) {
 	plan = drift.PlanFix(drift.Report{Findings: slices.DeleteFunc(c.scan(t, false).Findings, func(f drift.Finding) bool { return f.Class != drift.Deleted })})
 	require.Len(t, plan.Steps, 1)
 	c.create(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: runner, namespace: demo, labels: {theirs: indeed}}}")
-	_, err = c.detector.Fix(t.Context(), c.wanted, plan)
+	_, err = c.detector.Fix(t.Context(), c.wanted, plan, open{}.fence)
 	require.Equal(t, fault.Drift, fault.KindOf(err))
 	require.Equal(t, map[string]string{"theirs": "indeed"}, read(t, c, "ServiceAccount", "runner").GetLabels())
 
 	report = c.scan(t, false)
-	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(report, apply.Object{APIVersion: "v1", Kind: "ConfigMap", Namespace: "demo", Name: "stray"}))
+	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(report, apply.Object{APIVersion: "v1", Kind: "ConfigMap", Namespace: "demo", Name: "stray"}), open{}.fence)
 	require.NoError(t, err)
 	require.Empty(t, texts(c.scan(t, false).Findings))
 }
@@ -223,7 +223,7 @@ func TestIntegrationImages(t *testing.T) {
 
 	c.at("Deployment", "scaled").delete(t)
 	require.Contains(t, lines(c.scan(t, false).Findings), "deleted Deployment/demo/scaled")
-	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(c.scan(t, false)))
+	_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(c.scan(t, false)), open{}.fence)
 	require.NoError(t, err)
 	require.Equal(t, lines(report.Findings), lines(c.scan(t, true).Findings))
 }
@@ -296,7 +296,7 @@ func TestIntegrationAnEmergencyIsDriftAndStays(t *testing.T) {
 	require.Equal(t, []string{"foreign-field AllowedImages/kfdev-locked-images spec/breakGlass/" + digest, "changed ConfigMap/demo/settings data/mode"}, lines(report.Findings))
 	plan := drift.PlanFix(report)
 	require.Len(t, plan.Left, 1)
-	_, err := c.detector.Fix(t.Context(), c.wanted, plan)
+	_, err := c.detector.Fix(t.Context(), c.wanted, plan, open{}.fence)
 	require.NoError(t, err)
 	require.Equal(t, lines(report.Findings[:1]), lines(c.scan(t, true).Findings))
 	require.NoError(t, policy.Withdraw(t.Context(), c.client, "sha256:"+digest))

@@ -87,6 +87,8 @@ func quiets() []quiet {
 		{"the default service account", create(`{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: demo}}`)},
 		{"a leader's ConfigMap", create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: old-leader, namespace: demo, annotations: {control-plane.alpha.kubernetes.io/leader: "{}"}}}`)},
 		{"the token of a service account", create(`{apiVersion: v1, kind: Secret, metadata: {name: runner-token, namespace: demo, annotations: {kubernetes.io/service-account.name: runner, kubernetes.io/service-account.uid: "1"}}, type: kubernetes.io/service-account-token}`)},
+		{"a hub user's server", create(`{apiVersion: v1, kind: Pod, metadata: {name: jupyter-ann, namespace: demo, labels: {hub.jupyter.org/username: ann}}, spec: {containers: [{name: notebook, image: "reg.example/notebook@sha256:4444444444444444444444444444444444444444444444444444444444444444"}]}}`)},
+		{"a hub user's volume", create(`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: claim-ann, namespace: demo, labels: {hub.jupyter.org/username: ann}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`)},
 		{"Helm's history", create(`{apiVersion: v1, kind: Secret, metadata: {name: sh.helm.release.v1.x.v1, namespace: demo}, type: helm.sh/release.v1}`)},
 		{"what kfdev makes in the cluster", create(`{apiVersion: v1, kind: Secret, metadata: {name: web-tls, namespace: demo, labels: {kfdev.dev/component: demo}}}`)},
 		{"a Deployment's ReplicaSet", owned("Deployment", "web", `{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: web-1, namespace: demo, OWNER}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: x}]}}}}`)},

@@ -90,7 +90,7 @@ func TestIntegrationRandomChanges(t *testing.T) {
 				require.NoError(t, err)
 				require.True(t, around(steps, at), "%s for %s", f.Path, data)
 			}
-			_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(report))
+			_, err = c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(report), open{}.fence)
 			require.NoError(t, err, "%s: %v", data, texts(report.Findings))
 			require.Empty(t, texts(c.scan(t, true).Findings), "%s: %v", data, texts(report.Findings))
 			require.Equal(t, before, content(t, c), "%s", data)

@@ -52,7 +52,7 @@ func TestIntegrationAControllerThatReportsIsNoConflict(t *testing.T) {
 	web.edit(t, `{spec: {replicas: 7, template: {spec: {containers: [{name: evil, image: "evil:latest"}]}}}}`)
 	plan := drift.PlanFix(c.scan(t, false))
 	report() // after the look, before the first write
-	done, err := detector.Fix(t.Context(), c.wanted, plan)
+	done, err := detector.Fix(t.Context(), c.wanted, plan, open{}.fence)
 	require.NoError(t, err)
 	require.Len(t, done, 1)
 	require.Equal(t, 3, reports)

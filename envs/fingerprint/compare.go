@@ -178,8 +178,9 @@ func subset(a, b any) string {
 // Declare returns the findings with the entries that allow them: those whose
 // path is fingerprint/DIMENSION or fingerprint/DIMENSION.ITEM, and whose domain
 // has both values; presence allows an item that only one has. What is unknown is
-// never allowed.
-func Declare(findings []Finding, entries []difference.Entry) []Finding {
+// never allowed. Where an entry says what an environment has, that is what it
+// must have.
+func Declare(a, b string, findings []Finding, entries []difference.Entry) []Finding {
 	out := slices.Clone(findings)
 	for i, f := range out {
 		for _, e := range entries {
@@ -188,12 +189,28 @@ func Declare(findings []Finding, entries []difference.Entry) []Finding {
 					continue
 				}
 				out[i].Entry = e.ID
-				out[i].Allowed = !f.Unknown && allows(e.Allow, f)
+				out[i].Allowed = !f.Unknown && allows(e.Allow, f) && says(e, a, f.A) && says(e, b, f.B)
 				f = out[i]
 			}
 		}
 	}
 	return out
+}
+
+// says reports whether a side is what an entry says of its environment, where it
+// says anything.
+func says(e difference.Entry, environment string, s Side) bool {
+	value, ok := e.Value(environment)
+	if !ok {
+		return true
+	}
+	if e.Allow.Type == difference.Presence {
+		return value == s.Present
+	}
+	if value == nil {
+		return !s.Present
+	}
+	return s.Present && fmt.Sprint(value) == fmt.Sprint(s.Is)
 }
 
 func allows(d difference.Domain, f Finding) bool {

@@ -59,7 +59,8 @@ func TestComparators(t *testing.T) {
 		"floor, quantities":        {fingerprint.Rule{Compare: fingerprint.Floor}, "1024Mi", "1Gi", ""},
 		"floor, resources":         {fingerprint.Rule{Compare: fingerprint.Floor}, map[string]any{"cpu": "4"}, map[string]any{"cpu": "3500m", "x": "1"}, "cpu: the second is below"},
 		"floor, a resource less":   {fingerprint.Rule{Compare: fingerprint.Floor}, map[string]any{"cpu": "4"}, map[string]any{}, "has no cpu"},
-		"floor, given":             {fingerprint.Rule{Compare: fingerprint.Floor, Floor: "550"}, "560", "550.0", ""},
+		"floor, given":             {fingerprint.Rule{Compare: fingerprint.Floor, Floor: "550"}, "550.0", "560", ""},
+		"floor, given and less":    {fingerprint.Rule{Compare: fingerprint.Floor, Floor: "550"}, "560", "550.0", "the second is below the first"},
 		"floor, one below given":   {fingerprint.Rule{Compare: fingerprint.Floor, Floor: "550"}, "549.9", "560", "the first is below the floor"},
 		"floor, another runtime":   {fingerprint.Rule{Compare: fingerprint.Floor}, "containerd://2.1", "cri-o://2.2", "cannot be held"},
 		"floor, words":             {fingerprint.Rule{Compare: fingerprint.Floor}, "new", "old", "cannot be held"},
@@ -133,9 +134,9 @@ func TestItems(t *testing.T) {
 		return difference.Entry{ID: "e", Paths: []fieldpath.Path{p}, Allow: d, Reason: "r", Owner: "o"}
 	}
 	allowed := func(e difference.Entry) []bool {
-		require.Empty(t, e.Check([]string{"dev"}))
+		require.Empty(t, e.Check([]string{"staging", "prod"}))
 		var out []bool
-		for _, f := range fingerprint.Declare(got, []difference.Entry{e}) {
+		for _, f := range fingerprint.Declare("staging", "prod", got, []difference.Entry{e}) {
 			out = append(out, f.Allowed)
 		}
 		return out
@@ -146,8 +147,22 @@ func TestItems(t *testing.T) {
 	require.Equal(t, []bool{true, true, false}, allowed(entry("storage-classes", difference.Domain{Type: difference.Presence})))
 	require.Equal(t, []bool{false, false, false}, allowed(entry("kubernetes.version", difference.Domain{Type: difference.String})))
 
+	// What an entry says of an environment is what it must have.
+	said := entry("storage-classes.standard", difference.Domain{Enum: []any{"local", "ebs"}})
+	said.Values = map[string]any{"staging": "local", "prod": "ebs"}
+	require.Equal(t, []bool{false, false, true}, allowed(said))
+	said.Values = map[string]any{"staging": "ebs", "prod": "local"}
+	require.Equal(t, []bool{false, false, false}, allowed(said), "the other way round")
+	said.Values, said.Default = nil, "local"
+	require.Equal(t, []bool{false, false, false}, allowed(said))
+	there := entry("storage-classes.fast", difference.Domain{Type: difference.Presence})
+	there.Values = map[string]any{"staging": false, "prod": true}
+	require.Equal(t, []bool{false, false, false}, allowed(there))
+	there.Values = map[string]any{"staging": true, "prod": false}
+	require.Equal(t, []bool{true, false, false}, allowed(there))
+
 	unknown := fingerprint.Compare(a, fingerprint.Fingerprint{}, rules)
-	require.False(t, fingerprint.Declare(unknown, []difference.Entry{entry("storage-classes", difference.Domain{Type: difference.String, Optional: true})})[0].Allowed)
+	require.False(t, fingerprint.Declare("staging", "prod", unknown, []difference.Entry{entry("storage-classes", difference.Domain{Type: difference.String, Optional: true})})[0].Allowed)
 
 	rules[fingerprint.StorageClasses] = fingerprint.Rule{Compare: fingerprint.Subset}
 	require.Len(t, fingerprint.Compare(a, b, rules), 2, "b may have more")

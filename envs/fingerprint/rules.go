@@ -33,7 +33,7 @@ func comparators() []string {
 type Rule struct {
 	// When two values count as the same. exact; semver-minor: major and minor version are; floor: the later environment's is no less; subset: the later one has all of the earlier's.
 	Compare Comparator `yaml:"compare" json:"compare" jsonschema:"enum=exact,enum=semver-minor,enum=floor,enum=subset,enum=ignore"`
-	// With floor: the least that both may have. Left out: what the earlier one has.
+	// With floor: the least that both may have; the later one may have no less than the earlier all the same.
 	Floor string `yaml:"floor,omitempty" json:"floor,omitempty"`
 	// Why says why the dimension matters.
 	Why string `yaml:"-" json:"-"`
@@ -126,6 +126,8 @@ func Tighten(rules, project Rules) (Rules, error) {
 			return nil, fmt.Errorf("%s: the comparator %q is not known: write one of %s", name, to.Compare, strings.Join(comparators(), ", "))
 		case to.Floor != "" && to.Compare != Floor:
 			return nil, fmt.Errorf("%s: a floor goes with the comparator floor only", name)
+		case to.Floor != "" && name == Allocatable:
+			return nil, fmt.Errorf("%s: it is a list of amounts, which one floor cannot be held against: leave it out", name)
 		}
 		to.Why = from.Why
 		if !stricter(from, to) {

@@ -84,7 +84,8 @@ func version(text string) (prefix string, parts []int64, ok bool) {
 	return prefix, parts, len(parts) > 0
 }
 
-// floors says why b, or one of both, is too low; empty where none is.
+// floors says why b is below a, or one of both below a floor; empty where none
+// is.
 func floors(floor string, a, b any) string {
 	if floor != "" {
 		for i, v := range []any{a, b} {
@@ -95,7 +96,6 @@ func floors(floor string, a, b any) string {
 				return fmt.Sprintf("%s is below the floor, %s", []string{"the first", "the second"}[i], floor)
 			}
 		}
-		return ""
 	}
 	mapA, okA := a.(map[string]any)
 	mapB, okB := b.(map[string]any)
