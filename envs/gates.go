@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // gates refuses a promotion whose ground is not firm: all reasons in one.
@@ -73,7 +76,23 @@ func (p *promotion) passedIn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return drifted("looking for drift", name, report)
+	return drifted("looking for drift", name, p.settledSecrets(name, report, *l.Complete))
+}
+
+// settledSecrets takes out of a report that Secrets are unknown to who has no
+// right to read them, where the environment's own record says that all were what
+// the release says when it settled: it is to take no right to read credentials
+// to promote what comes after. It is told that this is taken on trust.
+func (p *promotion) settledSecrets(name string, r drift.Report, complete ledger.Entry) drift.Report {
+	r.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f drift.Finding) bool {
+		trusted := f.Class == drift.Unknown && f.Settled && f.Object.Kind == "Secret" && f.Object.APIVersion == "v1"
+		if trusted {
+			progress.Warn(p.sink, fmt.Sprintf("%s: Secrets can't be read with these rights; the record there is taken instead, which nobody signed: all %d were what the release says when %s settled it on %s.",
+				name, f.Count, complete.By, complete.At.Local().Format("2006-01-02 15:04")))
+		}
+		return trusted
+	})
+	return r
 }
 
 func hintFor(name string) string {

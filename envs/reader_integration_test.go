@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,7 +37,9 @@ func (p *places) grant(t *testing.T, place, user, role string) {
 	typed, err := kubernetes.NewForConfig(p.clients[place].Config)
 	require.NoError(t, err)
 	_, err = typed.RbacV1().ClusterRoles().Create(t.Context(), &object, metav1.CreateOptions{})
-	require.NoError(t, err)
+	if !apierrors.IsAlreadyExists(err) {
+		require.NoError(t, err)
+	}
 	_, err = typed.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: object.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
@@ -77,12 +80,9 @@ func (p *places) as(t *testing.T, user string) *Engine {
 	return e
 }
 
-// The two documented roles are enough: a promoter promotes a stack that has
-// certificates, secrets and teams, and a reader plans, compares and looks for
-// drift, though no Secret is told.
-func TestIntegrationTwoRolesAreEnough(t *testing.T) {
-	project := strings.NewReplacer("components: {", "components: {hooked: {folder: hooked}, ", ", after: [dev]", "", ", after: [staging]", "").Replace(twoTeams)
-	p := newPlacesOf(t, project, "staging", "prod")
+// hooked writes teams, and a component that has certificates and Secrets.
+func (p *places) hooked(t *testing.T) {
+	t.Helper()
 	p.teams(t)
 	p.write(t, map[string]string{
 		"hooked/component.yaml": `apiVersion: kfdev.dev/v1alpha1
@@ -107,6 +107,15 @@ webhooks:
     rules: [{apiGroups: [x.example.com], apiVersions: [v1], operations: [CREATE], resources: [ys]}]
 `,
 	})
+}
+
+// The two documented roles are enough: a promoter promotes a stack that has
+// certificates, secrets and teams, and a reader plans, compares and looks for
+// drift, though no Secret is told.
+func TestIntegrationTwoRolesAreEnough(t *testing.T) {
+	project := strings.NewReplacer("components: {", "components: {hooked: {folder: hooked}, ", ", after: [dev]", "", ", after: [staging]", "").Replace(twoTeams)
+	p := newPlacesOf(t, project, "staging", "prod")
+	p.hooked(t)
 	for _, place := range []string{"staging", "prod"} {
 		p.controller(t, place)
 		p.grant(t, place, "reader", "reader")
@@ -146,6 +155,54 @@ webhooks:
 	for _, f := range parity.Environment {
 		require.True(t, f.Unknown, "%s", f) // what nodes on paper do not say
 	}
+}
+
+// Who may only read staging promotes prod after it: what Secrets were when
+// staging settled is taken from its own record, and told. Anything else that is
+// not as the release says closes the gate as ever.
+func TestIntegrationTheGateOfAReader(t *testing.T) {
+	project := strings.NewReplacer("components: {", "components: {hooked: {folder: hooked}, ", ", after: [dev]", "").Replace(twoTeams)
+	p := newPlacesOf(t, project, "staging", "prod")
+	p.hooked(t)
+	for _, place := range []string{"staging", "prod"} {
+		p.controller(t, place)
+		p.grant(t, place, "promoter", "promoter")
+	}
+	p.grant(t, "staging", "ci", "reader")
+	p.grant(t, "prod", "ci", "promoter")
+	_, err := p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	_, err = p.as(t, "promoter").Promote(t.Context(), "staging", PromoteOptions{})
+	require.NoError(t, err)
+
+	// Without the record nothing speaks for the Secrets.
+	maps := p.clients["staging"].Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"})
+	require.NoError(t, maps.Namespace("kfdev-system").DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "kfdev.dev/drift-baseline"}))
+	_, err = p.as(t, "ci").Promote(t.Context(), "prod", PromoteOptions{})
+	require.Equal(t, fault.Gate, fault.KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "unknown: Secret/*")
+	_, err = p.as(t, "promoter").Promote(t.Context(), "staging", PromoteOptions{})
+	require.NoError(t, err)
+
+	// A field that is not as the release says is seen with these rights, too.
+	hook := p.clients["staging"].Dynamic.Resource(schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"})
+	patch := func(policy string) {
+		_, err := hook.Patch(t.Context(), "hooked", types.JSONPatchType, []byte(`[{"op":"replace","path":"/webhooks/0/failurePolicy","value":"`+policy+`"}]`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		require.NoError(t, err)
+	}
+	patch("Fail")
+	_, err = p.as(t, "ci").Promote(t.Context(), "prod", PromoteOptions{})
+	require.Equal(t, fault.Gate, fault.KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "ValidatingWebhookConfiguration/hooked webhooks[name=a.example.com]/failurePolicy")
+	require.NotContains(t, err.Error(), "Secret/*")
+	_, err = p.as(t, "promoter").Drift(t.Context(), "staging", DriftOptions{Fix: true})
+	require.NoError(t, err)
+
+	_, err = p.as(t, "ci").Promote(t.Context(), "prod", PromoteOptions{})
+	require.NoError(t, err)
+	require.Contains(t, p.said(t), "staging: Secrets can't be read with these rights; the record there is taken instead, which nobody signed")
+	_, err = p.as(t, "ci").Promote(t.Context(), "staging", PromoteOptions{})
+	require.Error(t, err, "a reader of staging promotes nothing there")
 }
 
 // A reader whose role names not every kind that there is plans all the same, and

@@ -66,6 +66,16 @@ func (b *baseline) proves(k key, m *meta, generation bool) bool {
 	return generation && r.Generation > 0 && r.Generation == m.Generation && r.Owners == ownership(m)
 }
 
+// has reports whether an object was what the release says when the environment
+// settled; nothing is said of today.
+func (b *baseline) has(k key) bool {
+	if b == nil {
+		return false
+	}
+	r, ok := b.Objects[k]
+	return ok && r.UID != ""
+}
+
 // ownership hashes who owns what of an object, and its other metadata, but for
 // what changes with every write and with every status.
 func ownership(o metav1.Object) string {

@@ -98,6 +98,7 @@ func (s *scan) run(ctx context.Context, o Options) (err error) {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	s.unreadable()
 	suspects := s.suspects()
 	if err := s.look(ctx, suspects); err != nil {
 		return err

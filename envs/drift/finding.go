@@ -60,8 +60,11 @@ type Finding struct {
 	Secret bool   `json:"secret,omitempty"` // the values are not shown
 	Who    []Who  `json:"who,omitempty"`    // nobody holds it, or nothing is there, where there is none
 	// Count is how many objects an unknown stands for.
-	Count int    `json:"count,omitempty"`
-	Why   string `json:"why"`
+	Count int `json:"count,omitempty"`
+	// Settled: the caller has no right to read them, and all of them were what
+	// the release says when the environment settled, by the record in the cluster.
+	Settled bool   `json:"settled,omitempty"`
+	Why     string `json:"why"`
 
 	steps []fieldpath.Step
 	top   []fieldpath.Step // the highest place that is foreign as a whole

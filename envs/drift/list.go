@@ -70,11 +70,7 @@ func (s *scan) list(ctx context.Context) error {
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	s.unreadable()
-	return nil
+	return group.Wait()
 }
 
 // metadata lists one kind: in the whole cluster, or, where that is too much or
@@ -161,9 +157,13 @@ func (s *scan) namespaces() []string {
 // unreadable reports the kinds that may not be read: once each, with how many
 // objects of the release that leaves in the dark.
 func (s *scan) unreadable() {
-	count := map[groupKind]int{}
+	count, proven := map[groupKind]int{}, map[groupKind]int{}
 	for k := range s.wants {
-		count[groupKind{k.group, k.kind}]++
+		kind := groupKind{k.group, k.kind}
+		count[kind]++
+		if s.baseline.has(k) {
+			proven[kind]++
+		}
 	}
 	for k, l := range s.lists {
 		if l.err == nil {
@@ -173,7 +173,8 @@ func (s *scan) unreadable() {
 		if n := count[k]; n > 0 {
 			why = fmt.Sprintf("%s cannot be listed, so that nothing is known of the %d of the release", l.mapping.Resource.Resource, n)
 		}
-		s.add(Finding{Class: Unknown, Count: count[k], Why: why + ": " + l.err.Error(),
+		settled := s.baseline != nil && apierrors.IsForbidden(l.err) && proven[k] == count[k]
+		s.add(Finding{Class: Unknown, Count: count[k], Settled: settled, Why: why + ": " + l.err.Error(),
 			Object: apply.Object{APIVersion: l.mapping.Kind.GroupVersion().String(), Kind: l.mapping.Kind.Kind, Name: "*"}})
 	}
 }
