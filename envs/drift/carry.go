@@ -75,20 +75,19 @@ func (d *Detector) step(ctx context.Context, wants map[key]*want, s Step) error 
 	if w == nil {
 		return errors.New("the release does not have it")
 	}
-	if len(w.managers) > 1 && len(s.Remove) == 0 {
-		return errors.New("several sets say something of it: apply the release again")
-	}
 	if s.Action == Create {
 		return d.create(ctx, resource, w)
 	}
 	now, err := d.remove(ctx, resource, s)
-	if err == nil && len(w.managers) > 1 && len(s.Put) > 0 {
-		return errors.New("what was foreign is taken out; several sets say the rest of it: apply the release again")
-	}
-	if err != nil || w.derived || len(w.managers) > 1 {
+	if err != nil || w.derived {
 		return err
 	}
-	return d.put(ctx, resource, w, s, now)
+	for _, each := range w.shares {
+		if now, err = d.put(ctx, resource, w.applied(each.source), each.manager, s, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // attempts is how often an object is written to that only noise moves
@@ -191,39 +190,40 @@ func keysOf(steps []fieldpath.Step) []any {
 }
 
 // put applies the release's object again at the version that was seen, or at one
-// that only noise tells from it. A field is taken from another manager only
-// where it is one of the step's.
-func (d *Detector) put(ctx context.Context, resource dynamic.ResourceInterface, w *want, s Step, was seen) error {
+// that only noise tells from it, and returns what it is then. A field is taken
+// from another manager only where it is one of the step's.
+func (d *Detector) put(ctx context.Context, resource dynamic.ResourceInterface, content *unstructured.Unstructured, manager string, s Step, was seen) (seen, error) {
 	for range attempts {
-		err := d.putAt(ctx, resource, w, s, was.version)
+		after, err := d.putAt(ctx, resource, content, manager, s, was.version)
+		if err == nil {
+			return s.seen.at(after), nil
+		}
 		if !apierrors.IsConflict(err) || len(conflicts(err)) > 0 {
-			return err
+			return seen{}, err
 		}
 		live, err := s.unmoved(ctx, resource, was)
 		if err != nil {
-			return err
+			return seen{}, err
 		}
 		was = s.seen.at(live)
 	}
-	return s.conflict("it changes faster than it can be written")
+	return seen{}, s.conflict("it changes faster than it can be written")
 }
 
-func (d *Detector) putAt(ctx context.Context, resource dynamic.ResourceInterface, w *want, s Step, version string) error {
-	content := w.content()
+func (d *Detector) putAt(ctx context.Context, resource dynamic.ResourceInterface, content *unstructured.Unstructured, manager string, s Step, version string) (*unstructured.Unstructured, error) {
 	content.SetUID(s.UID)
 	content.SetResourceVersion(version)
 	data, err := json.Marshal(content.Object)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	send := func(force bool) error {
-		_, err := resource.Patch(ctx, s.Object.Name, types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: w.managers[0], Force: &force})
-		return err
+	send := func(force bool) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, s.Object.Name, types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: manager, Force: &force})
 	}
-	err = send(false)
+	after, err := send(false)
 	held := conflicts(err)
 	if len(held) == 0 {
-		return err
+		return after, err
 	}
 	var beyond []string
 	for _, path := range held {
@@ -232,7 +232,7 @@ func (d *Detector) putAt(ctx context.Context, resource dynamic.ResourceInterface
 		}
 	}
 	if len(beyond) > 0 {
-		return fmt.Errorf("fields that no finding is about are held by others too: %s", strings.Join(beyond, ", "))
+		return nil, fmt.Errorf("fields that no finding is about are held by others too: %s", strings.Join(beyond, ", "))
 	}
 	// The version in the request holds these conflicts to be all there are.
 	return send(true)
@@ -255,16 +255,28 @@ func (s Step) covers(conflict string) bool {
 
 // create makes an object that is gone, and never changes one that is there: the
 // server holds the version in an apply against that of an object, where there
-// is one, and none has the version 1 (see unlessThere in stack/apply).
+// is one, and none has the version 1 (see unlessThere in stack/apply). What more
+// sets say of it then goes to the very object that was made.
 func (d *Detector) create(ctx context.Context, resource dynamic.ResourceInterface, w *want) error {
-	content := w.content()
-	content.SetResourceVersion("1")
-	data, err := json.Marshal(content.Object)
-	if err != nil {
-		return err
+	var made types.UID
+	for i, each := range w.shares {
+		content := w.applied(each.source)
+		if i == 0 {
+			content.SetResourceVersion("1")
+		} else {
+			content.SetUID(made)
+		}
+		data, err := json.Marshal(content.Object)
+		if err != nil {
+			return err
+		}
+		after, err := resource.Patch(ctx, w.object.Name, types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: each.manager, FieldValidation: metav1.FieldValidationStrict})
+		if err != nil {
+			return err
+		}
+		made = after.GetUID()
 	}
-	_, err = resource.Patch(ctx, w.object.Name, types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: w.managers[0], FieldValidation: metav1.FieldValidationStrict})
-	return err
+	return nil
 }
 
 // conflicts returns the paths of fields that others hold.

@@ -32,7 +32,7 @@ func newComparison(w *want, content, live *unstructured.Unstructured, found []no
 	c := &comparison{want: w, content: content, live: live, owners: ownersOf(live.GetManagedFields()),
 		mine: map[int]bool{}, noise: map[string]bool{}, excused: map[string]bool{}}
 	for i, e := range c.owners.entries {
-		c.mine[i] = e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" && slices.Contains(w.managers, e.Manager)
+		c.mine[i] = e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" && slices.ContainsFunc(w.shares, func(s share) bool { return s.manager == e.Manager })
 	}
 	for _, n := range found {
 		p := fieldpath.Pointer(n.At)

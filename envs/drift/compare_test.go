@@ -31,7 +31,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	live := parsed(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, uid: u}, data: {one: cGxhbnRlZA==, two: cGxhbnRlZA==}}")
 	live.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl-edit", Operation: "Update", FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:one":{},"f:two":{}}}`)}})
 	wanted := parsed(t, "{apiVersion: v1, kind: Secret, metadata: {name: a}, data: {one: cGxhbnRlZHRvbw==}}")
-	c := newComparison(&want{managers: []string{apply.Manager}, object: apply.ObjectOf(wanted)}, wanted, live, noise.Default().Find(live))
+	c := newComparison(&want{shares: []share{{apply.Manager, wanted}}, object: apply.ObjectOf(wanted)}, wanted, live, noise.Default().Find(live))
 	c.run()
 	require.Len(t, c.findings, 2)
 	for _, f := range c.findings {

@@ -161,7 +161,7 @@ func (s *scan) compare(ctx context.Context, rules noise.Rules, w *want, o *unstr
 // dryRun asks what the object would be if the release were applied again, with
 // every field taken back.
 func (s *scan) dryRun(ctx context.Context, w *want, content *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if len(w.managers) != 1 {
+	if len(w.shares) != 1 {
 		return nil, errors.New("it is not of one set alone")
 	}
 	data, err := json.Marshal(content.Object)
@@ -170,7 +170,7 @@ func (s *scan) dryRun(ctx context.Context, w *want, content *unstructured.Unstru
 	}
 	force := true
 	o, err := s.client.Dynamic.Resource(w.mapping.Resource).Namespace(w.object.Namespace).Patch(ctx, w.object.Name, types.ApplyPatchType, data,
-		metav1.PatchOptions{FieldManager: w.managers[0], Force: &force, DryRun: []string{metav1.DryRunAll}})
+		metav1.PatchOptions{FieldManager: w.shares[0].manager, Force: &force, DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		return nil, fmt.Errorf("the server does not say how it would write it: %w", err)
 	}

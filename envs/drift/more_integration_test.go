@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admission "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -231,7 +232,7 @@ func TestIntegrationImages(t *testing.T) {
 // TestIntegrationSetsShareANamespace: each says something of it, and both count.
 func TestIntegrationSetsShareANamespace(t *testing.T) {
 	t.Parallel()
-	c := environment(t, false)
+	c := environment(t, true)
 	c.wanted.Release = "sha256:shared"
 	for _, name := range []string{"left", "right"} {
 		c.wanted.Sets = append(c.wanted.Sets, apply.Set{Name: name, Namespace: "shared", Objects: []*unstructured.Unstructured{
@@ -243,6 +244,39 @@ func TestIntegrationSetsShareANamespace(t *testing.T) {
 	require.Empty(t, texts(c.scan(t, true).Findings))
 	c.at("Namespace", "shared").edit(t, "{metadata: {labels: {of-left: other, foreign: indeed}}}")
 	require.Equal(t, []string{"foreign-field Namespace/shared metadata/labels/foreign", "changed Namespace/shared metadata/labels/of-left"}, lines(c.scan(t, true).Findings))
+
+	// Mending gives each set its own back.
+	owned := func() (all []string) {
+		o, err := c.resource(t, "v1", "Namespace", "").Get(t.Context(), "shared", metav1.GetOptions{})
+		require.NoError(t, err)
+		for _, e := range o.GetManagedFields() {
+			for _, label := range []string{"app.kubernetes.io/managed-by", "of-left", "of-right"} {
+				if strings.Contains(string(e.FieldsV1.GetRawBytes()), `"f:`+label+`"`) {
+					all = append(all, e.Manager+" "+label)
+				}
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	mend := func() {
+		t.Helper()
+		_, err := c.detector.Fix(t.Context(), c.wanted, drift.PlanFix(c.scan(t, true)), open{}.fence)
+		require.NoError(t, err)
+		require.Empty(t, texts(c.scan(t, true).Findings))
+		require.Equal(t, []string{"kfdev-left app.kubernetes.io/managed-by", "kfdev-left of-left", "kfdev-right app.kubernetes.io/managed-by", "kfdev-right of-right"}, owned())
+	}
+	mend()
+	c.at("Namespace", "shared").edit(t, `{metadata: {labels: {of-right: null, of-left: null, app.kubernetes.io/managed-by: me}}}`)
+	require.Len(t, c.scan(t, true).Findings, 3)
+	mend()
+
+	c.at("Namespace", "shared").delete(t)
+	require.Eventually(t, func() bool {
+		_, err := c.resource(t, "v1", "Namespace", "").Get(t.Context(), "shared", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}, time.Minute, 100*time.Millisecond)
+	mend()
 }
 
 // TestIntegrationABaselineOfAnotherRelease counts for nothing.

@@ -28,11 +28,18 @@ type want struct {
 	object     apply.Object
 	source     *unstructured.Unstructured
 	set        string
-	managers   []string // kfdev's, that apply it
+	shares     []share // what each of kfdev's managers applies of it: all of source
 	team       bool
 	derived    bool // another program makes it of an object of the release: only what it says is looked at
 	generation bool // the kind counts changes of everything but metadata and status
 	mapping    kube.Mapping
+}
+
+// share is what one manager applies of an object. Sets share a namespace, each
+// with what it says of it; all else is of one set.
+type share struct {
+	manager string
+	source  *unstructured.Unstructured
 }
 
 func (w *want) finding(class Class, why string) Finding {
@@ -53,20 +60,19 @@ func (d *Detector) prepare(ctx context.Context, wanted Wanted) (map[key]*want, e
 	out := map[key]*want{}
 	for _, set := range wanted.Sets {
 		for _, o := range set.Objects {
-			w := &want{object: apply.ObjectOf(o), source: o, set: set.Name, team: set.Name == wanted.Profiles && set.Name != "", managers: []string{apply.Manager}}
+			w := &want{object: apply.ObjectOf(o), source: o, set: set.Name, team: set.Name == wanted.Profiles && set.Name != "", shares: []share{{apply.Manager, o}}}
 			if err := d.place(ctx, set, w); err != nil {
 				return nil, err
 			}
 			if isNamespace(w.object) {
-				w.managers = []string{apply.Manager + "-" + set.Name}
+				w.shares[0].manager += "-" + set.Name
 			}
 			k := keyOf(w.object)
 			if out[k] != nil && !isNamespace(w.object) {
 				return nil, fmt.Errorf("%s comes twice", w.object)
 			}
 			if before := out[k]; before != nil {
-				// Sets share a namespace, each with what it says of it.
-				w.managers = append(w.managers, before.managers...)
+				w.shares = append(before.shares, w.shares...)
 				w.source = &unstructured.Unstructured{Object: merge(before.source.Object, w.source.Object)}
 			}
 			w.generation = counts(w.mapping)
@@ -99,10 +105,13 @@ func (d *Detector) place(ctx context.Context, set apply.Set, w *want) error {
 	return nil
 }
 
-// content returns the object as it is applied: with its namespace and the
-// set's label, and without what says nothing.
-func (w *want) content() *unstructured.Unstructured {
-	o := w.source.DeepCopy()
+// content returns the object as it is applied by all that apply it.
+func (w *want) content() *unstructured.Unstructured { return w.applied(w.source) }
+
+// applied returns what is said of the object as it is applied: with its
+// namespace and the set's label, and without what says nothing.
+func (w *want) applied(source *unstructured.Unstructured) *unstructured.Unstructured {
+	o := source.DeepCopy()
 	if w.derived {
 		return o
 	}
