@@ -108,14 +108,15 @@ func (e *Engine) Diff(ctx context.Context, a, b string) (parity Parity, err erro
 	proof.Findings = slices.DeleteFunc(proof.Findings, e.follows)
 	now := time.Now()
 	parity.Budget = difference.Count(proof, e.entries(), now)
-	parity.Suggested = difference.Suggest(proof.Findings)
 	parity.Configuration = append([]difference.Finding{}, proof.Findings...)
 	slices.SortStableFunc(parity.Configuration, func(x, y difference.Finding) int { return cmp.Compare(worseFinding(y), worseFinding(x)) })
 	rules, err := fingerprint.Tighten(fingerprint.DefaultRules(), e.file.Fingerprint)
 	if err != nil {
 		return parity, err
 	}
-	parity.Environment = e.budgeted(sides[0].Environment, sides[1].Environment, fingerprint.Compare(sides[0].finger, sides[1].finger, rules), &parity.Budget, now)
+	parity.Environment = e.budgeted(a, b, e.fingerprints(sides[0], sides[1], rules), &parity.Budget, now)
+	suggested := append(difference.Suggest(proof.Findings), fingerprint.Suggest(a, b, parity.Environment)...)
+	parity.Suggested = difference.Unique(suggested, e.file.Differences)
 	parity.Took = time.Since(start)
 	return parity, nil
 }
@@ -128,38 +129,6 @@ func worseFinding(f difference.Finding) int {
 		return 2 // one side has not got it at all
 	}
 	return 1
-}
-
-// budgeted counts what differs in the environments themselves, worst first.
-func (e *Engine) budgeted(a, b string, found []fingerprint.Finding, budget *difference.Budget, now time.Time) []fingerprint.Finding {
-	expired := map[string]bool{}
-	for _, entry := range difference.Expired(e.file.Differences, now) {
-		expired[entry.ID] = true
-	}
-	findings := append([]fingerprint.Finding{}, fingerprint.Declare(a, b, found, e.file.Differences)...)
-	for _, f := range findings {
-		switch {
-		case f.Unknown:
-			budget.Unknown++
-		case !f.Allowed:
-			budget.Undeclared++
-		case expired[f.Entry]:
-			budget.Expired++
-		default:
-			budget.Declared++
-		}
-	}
-	order := func(f fingerprint.Finding) int {
-		switch {
-		case f.Allowed:
-			return 2
-		case f.Unknown:
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(findings, func(x, y fingerprint.Finding) int { return cmp.Compare(order(x), order(y)) })
-	return findings
 }
 
 // paritySide reads one environment.

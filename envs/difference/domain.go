@@ -203,7 +203,7 @@ func (d Domain) allows(v any) error {
 			return err
 		}
 	}
-	if len(d.Enum) > 0 && !slices.ContainsFunc(d.Enum, func(each any) bool { return d.same(each, v) }) {
+	if len(d.Enum) > 0 && !slices.ContainsFunc(d.Enum, func(each any) bool { return d.Same(each, v) }) {
 		return errors.New("it is none of the enum")
 	}
 	if d.Pattern == "" {
@@ -296,8 +296,8 @@ func (d Domain) parse(text string) (resource.Quantity, error) {
 	}
 }
 
-// same reports whether two values are one: as a quantity, 1000m and 1 are.
-func (d Domain) same(a, b any) bool {
+// Same reports whether two values are one: as a quantity, 1000m and 1 are.
+func (d Domain) Same(a, b any) bool {
 	if d.Type == Quantity {
 		x, errX := d.number(plain(a))
 		y, errY := d.number(plain(b))

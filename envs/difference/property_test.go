@@ -176,7 +176,7 @@ func TestOnlyWhatIsDeclaredMayDiffer(t *testing.T) {
 		require.NoError(t, err)
 		exactly(t, findings, s, value, "")
 
-		for _, suggested := range difference.Suggest(findings) {
+		for _, suggested := range difference.Unique(difference.Suggest(findings), nil) {
 			suggested.ID, suggested.Reason, suggested.Owner = "x-"+suggested.ID, "r", "o"
 			require.Empty(t, suggested.Check([]string{"a", "b"}))
 			e = append(e, suggested)
@@ -217,7 +217,7 @@ func TestSuggestedEntriesTurnOneIntoTheOther(t *testing.T) {
 		}
 		findings, err := difference.Prove(renders, nil)
 		require.NoError(t, err)
-		suggested := difference.Suggest(findings)
+		suggested := difference.Unique(difference.Suggest(findings), nil)
 		for i := range suggested {
 			suggested[i].Reason, suggested[i].Owner = "r", "o"
 		}

@@ -197,7 +197,7 @@ func (c *comparison) fields(ref ObjectRef, a, b *subject) {
 
 // judge holds two values against the entry that speaks of them.
 func (c *comparison) judge(f Finding, e Entry) {
-	if f.A.Present && f.B.Present && e.Allow.same(f.A.Value, f.B.Value) {
+	if f.A.Present && f.B.Present && e.Allow.Same(f.A.Value, f.B.Value) {
 		c.equal++
 		return
 	}

@@ -203,7 +203,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 			require.Len(t, difference.Undeclared(proof.Findings), 4)
 			raw, err := json.Marshal(proof.Findings)
 			require.NoError(t, err)
-			suggested, err := difference.YAML(difference.Suggest(proof.Findings))
+			suggested, err := difference.YAML(difference.Unique(difference.Suggest(proof.Findings), nil))
 			require.NoError(t, err)
 			all := string(raw) + fmt.Sprint(proof.Findings) + fmt.Sprint(difference.Err(proof.Findings)) + suggested
 			require.NotContains(t, all, "s3cret")
@@ -278,7 +278,7 @@ func TestSuggestedEntriesAllowWhatWasFound(t *testing.T) {
 	rendered := renderAll(t, all, e)
 	findings, err := difference.Prove(rendered, nil)
 	require.NoError(t, err)
-	suggested := difference.Suggest(findings)
+	suggested := difference.Unique(difference.Suggest(findings), nil)
 	written, err := difference.YAML(suggested)
 	require.NoError(t, err)
 	again := entries(t, written) // with a reason and an owner
@@ -323,7 +323,7 @@ func TestSuggestedNull(t *testing.T) {
 	field(t, b[0], "y", "spec", "strategy", "x")
 	findings, err := difference.Prove(map[string][]*obj{"a": a, "b": b}, nil)
 	require.NoError(t, err)
-	suggested := difference.Suggest(findings)
+	suggested := difference.Unique(difference.Suggest(findings), nil)
 	require.Len(t, suggested, 1)
 	require.Equal(t, "apps/Deployment/kubeflow:katib/spec/strategy", suggested[0].Paths[0].String())
 	made, _, err := difference.Render(b, suggested, "a")

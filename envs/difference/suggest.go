@@ -107,7 +107,7 @@ func domainOf(path fieldpath.Path, values map[string]any) (d Domain, ok bool) {
 		return !slices.ContainsFunc(all, func(v any) bool { return Domain{Type: t}.ofType(v) != nil })
 	}
 	switch {
-	case len(path.Fields) == 0 || path.Fields[len(path.Fields)-1].Kind == fieldpath.Value:
+	case path.Dimension == "" && (len(path.Fields) == 0 || path.Fields[len(path.Fields)-1].Kind == fieldpath.Value):
 		return Domain{Type: Presence}, true
 	case is(Boolean):
 		d.Type = Boolean
@@ -126,7 +126,7 @@ func domainOf(path fieldpath.Path, values map[string]any) (d Domain, ok bool) {
 			d.Type = String
 		}
 		for _, v := range all {
-			if !slices.ContainsFunc(d.Enum, func(o any) bool { return Domain{}.same(o, v) }) {
+			if !slices.ContainsFunc(d.Enum, func(o any) bool { return Domain{}.Same(o, v) }) {
 				d.Enum = append(d.Enum, v)
 			}
 		}
@@ -222,9 +222,22 @@ func slugOf(text string) string {
 	return id
 }
 
+// OfDimension returns an entry that would allow what environments have of a
+// dimension of the fingerprint; with presence, whether they have it at all. It
+// reports false where none can.
+func OfDimension(path fieldpath.Path, values map[string]any, presence bool) (e Entry, ok bool) {
+	e = Entry{ID: slugOf(path.Dimension), Paths: []fieldpath.Path{path}, Allow: Domain{Type: Presence}, Values: values}
+	if presence {
+		return e, true
+	}
+	e.Allow, ok = domainOf(path, values)
+	return e, ok
+}
+
 // Suggest returns entries that would allow every finding that nothing allows
 // and that an entry can: those of one field as one, and fields that have the
-// same values everywhere together. Reason and owner are for people to fill in.
+// same values everywhere together. Reason and owner are for people to fill in,
+// and Unique sees to their ids.
 func Suggest(findings []Finding) []Entry {
 	var merged []Entry
 	at := map[string]int{}
@@ -245,7 +258,7 @@ func Suggest(findings []Finding) []Entry {
 		maps.Copy(merged[i].Values, f.Suggestion.Values)
 		merged[i].Allow, _ = domainOf(merged[i].Paths[0], merged[i].Values)
 	}
-	return named(together(outermost(merged)))
+	return together(outermost(merged))
 }
 
 // outermost drops entries for what is below another's field.
@@ -286,15 +299,20 @@ func together(entries []Entry) []Entry {
 	return out
 }
 
-// named makes every id the only one of its kind.
-func named(entries []Entry) []Entry {
+// Unique returns the entries with ids that are the only ones of their kind, also
+// among those that are there.
+func Unique(entries, there []Entry) []Entry {
 	seen := map[string]bool{Registry: true}
-	for i := range entries {
-		id := entries[i].ID
-		for n := 2; seen[entries[i].ID] && n < math.MaxInt; n++ {
-			entries[i].ID = id + "-" + strconv.Itoa(n)
-		}
-		seen[entries[i].ID] = true
+	for _, e := range there {
+		seen[e.ID] = true
 	}
-	return entries
+	out := slices.Clone(entries)
+	for i := range out {
+		id := out[i].ID
+		for n := 2; seen[out[i].ID] && n < math.MaxInt; n++ {
+			out[i].ID = id + "-" + strconv.Itoa(n)
+		}
+		seen[out[i].ID] = true
+	}
+	return out
 }

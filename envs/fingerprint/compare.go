@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/kfdev/kfdev/envs/difference"
 )
 
 // Finding is one place where two environments are not the same, or not known
@@ -47,13 +45,20 @@ func (f Finding) Path() string {
 	return f.Dimension + "." + f.Item
 }
 
+// Swapped is the finding with its sides in the other order.
+func (f Finding) Swapped() Finding {
+	f.A, f.B = f.B, f.A
+	return f
+}
+
 // String writes the finding on one line.
 func (f Finding) String() string {
 	return fmt.Sprintf("fingerprint/%s: %s, %s: %s", f.Path(), f.A, f.B, f.Why)
 }
 
 // Compare returns where b is not what a is, by the rules, in the order of the
-// dimensions' names. A dimension that only rules or only one side name was not
+// dimensions' names. a is the environment that comes first: floor and subset ask
+// that b has no less. A dimension that only rules or only one side name was not
 // collected, and so is unknown.
 func Compare(a, b Fingerprint, rules Rules) []Finding {
 	names := map[string]bool{}
@@ -172,50 +177,5 @@ func subset(a, b any) string {
 	if len(lacking) == 0 {
 		return ""
 	}
-	return "the second lacks " + strings.Join(lacking, ", ")
-}
-
-// Declare returns the findings with the entries that allow them: those whose
-// path is fingerprint/DIMENSION or fingerprint/DIMENSION.ITEM, and whose domain
-// has both values; presence allows an item that only one has. What is unknown is
-// never allowed. Where an entry says what an environment has, that is what it
-// must have.
-func Declare(a, b string, findings []Finding, entries []difference.Entry) []Finding {
-	out := slices.Clone(findings)
-	for i, f := range out {
-		for _, e := range entries {
-			for _, p := range e.Paths {
-				if p.Dimension != f.Dimension && p.Dimension != f.Path() || p.Dimension == "" || f.Entry != "" {
-					continue
-				}
-				out[i].Entry = e.ID
-				out[i].Allowed = !f.Unknown && allows(e.Allow, f) && says(e, a, f.A) && says(e, b, f.B)
-				f = out[i]
-			}
-		}
-	}
-	return out
-}
-
-// says reports whether a side is what an entry says of its environment, where it
-// says anything.
-func says(e difference.Entry, environment string, s Side) bool {
-	value, ok := e.Value(environment)
-	if !ok {
-		return true
-	}
-	if e.Allow.Type == difference.Presence {
-		return value == s.Present
-	}
-	if value == nil {
-		return !s.Present
-	}
-	return s.Present && fmt.Sprint(value) == fmt.Sprint(s.Is)
-}
-
-func allows(d difference.Domain, f Finding) bool {
-	if d.Type == difference.Presence {
-		return f.A.Present != f.B.Present
-	}
-	return d.Allows(f.A.Is, f.A.Present) == nil && d.Allows(f.B.Is, f.B.Present) == nil
+	return "the later lacks " + strings.Join(lacking, ", ")
 }

@@ -93,7 +93,7 @@ func floors(floor string, a, b any) string {
 			case !ok:
 				return fmt.Sprintf("it cannot be held against the floor %s", floor)
 			case c < 0:
-				return fmt.Sprintf("%s is below the floor, %s", []string{"the first", "the second"}[i], floor)
+				return fmt.Sprintf("%s is below the floor, %s", []string{"the earlier", "the later"}[i], floor)
 			}
 		}
 	}
@@ -103,7 +103,7 @@ func floors(floor string, a, b any) string {
 		for _, name := range slices.Sorted(maps.Keys(mapA)) {
 			other, ok := mapB[name]
 			if !ok {
-				return fmt.Sprintf("the second has no %s", name)
+				return fmt.Sprintf("the later has no %s", name)
 			}
 			if why := floors("", mapA[name], other); why != "" {
 				return name + ": " + why
@@ -115,7 +115,7 @@ func floors(floor string, a, b any) string {
 	case !ok:
 		return "the two cannot be held against each other"
 	case c < 0:
-		return "the second is below the first"
+		return "the later is below the earlier"
 	}
 	return ""
 }

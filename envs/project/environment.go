@@ -163,6 +163,31 @@ func (e Environments) Order() []string {
 	return order
 }
 
+// Precedes reports whether releases come to an environment before they come to
+// another: dev is before all, and one that others come after is before these.
+func (e Environments) Precedes(first, then string) bool {
+	if first == DevName || then == DevName {
+		return first != then && first == DevName
+	}
+	seen := map[string]bool{} // a file that is being read may have a ring
+	var behind func(name string) bool
+	behind = func(name string) bool {
+		for _, before := range e.Others[name].After {
+			if before == first {
+				return true
+			}
+			if !seen[before] {
+				seen[before] = true
+				if behind(before) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return first != then && behind(then)
+}
+
 // Production reports whether an environment is production, and why: its name
 // says so, it comes after one that is, or nothing comes after it. Dev never is.
 // Of environments that come after each other in a ring nothing can be said;
