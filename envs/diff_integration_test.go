@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
 )
 
@@ -147,6 +148,60 @@ func TestIntegrationParity(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, parity.Budget.Expired)
 	require.NotZero(t, parity.Undeclared())
+}
+
+// What is suggested is written with free ids, is refused until somebody answers
+// for it, and then allows all that it was suggested for.
+func TestIntegrationSuggestedDifferences(t *testing.T) {
+	p := newPlaces(t)
+	file := filepath.Join(p.dir, "kfdev.yaml")
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	p.project(t, string(data)+`  - id: storage-classes-slow
+    paths: [fingerprint/storage-classes.none-of-this-name]
+    allow: {type: presence}
+    reason: its id is taken
+    owner: ana
+`)
+	_, err = p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	p.upDev(t)
+	for _, name := range []string{"staging", "prod"} {
+		_, err := p.engine(t).Promote(t.Context(), name, PromoteOptions{})
+		require.NoError(t, err)
+		p.inform(t, name, map[string]string{"staging": "6.1.0", "prod": "5.10.0"}[name])
+	}
+	var slow unstructured.Unstructured
+	require.NoError(t, yaml.Unmarshal([]byte(`{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: slow}, provisioner: example.com/disk}`), &slow.Object))
+	_, err = p.clients["prod"].Dynamic.Resource(schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}).Create(t.Context(), &slow, metav1.CreateOptions{})
+	require.NoError(t, err)
+
+	parity, err := p.engine(t).Diff(t.Context(), "staging", "prod")
+	require.NoError(t, err)
+	require.Equal(t, 2, parity.Undeclared(), "%+v", parity)
+	require.Len(t, parity.Suggested, 2)
+	require.Equal(t, "nodes-kernel", parity.Suggested[0].ID)
+	require.Equal(t, "storage-classes-slow-2", parity.Suggested[1].ID)
+	require.NoError(t, p.engine(t).WriteSuggested(parity.Suggested))
+	written, err := os.ReadFile(file)
+	require.NoError(t, err)
+	_, err = project.Load(p.dir)
+	require.Equal(t, fault.Usage, fault.KindOf(err))
+	require.ErrorContains(t, err, "a reason is missing")
+	require.ErrorContains(t, err, "an owner is missing")
+	p.project(t, strings.NewReplacer(`reason: ""`, "reason: it is older", `owner: ""`, "owner: ben").Replace(string(written)))
+	parity, err = p.engine(t).Diff(t.Context(), "staging", "prod")
+	require.NoError(t, err)
+	require.Zero(t, parity.Undeclared(), "%+v", parity)
+	require.Empty(t, parity.Suggested)
+	require.Equal(t, 3, parity.Budget.Declared)
+
+	// What an entry says of an environment is what that must be.
+	p.inform(t, "prod", "4.19.0")
+	parity, err = p.engine(t).Diff(t.Context(), "prod", "staging")
+	require.NoError(t, err)
+	require.Equal(t, 1, parity.Undeclared())
+	require.Empty(t, parity.Suggested, "an entry speaks of it already")
 }
 
 // ownNoise has a program of the project's own label a workload: that is drift

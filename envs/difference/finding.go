@@ -27,6 +27,8 @@ type Finding struct {
 	Allowed bool `json:"allowed"`
 	// Why says why not.
 	Why string `json:"why,omitempty"`
+	// Matters says why it matters that the place differs.
+	Matters string `json:"matters"`
 	// DerivedFrom is the object that this one was made from, and under whose
 	// entry it counts.
 	DerivedFrom *ObjectRef `json:"derivedFrom,omitempty"`

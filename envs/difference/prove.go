@@ -145,6 +145,9 @@ func (c *comparison) run() {
 		}
 	}
 	c.derive(refs)
+	for i, f := range c.findings {
+		c.findings[i].Matters = matters(f.Path)
+	}
 }
 
 func (c *comparison) sides(a, b bool) (Side, Side) {

@@ -81,6 +81,22 @@ func TestOrderAndProduction(t *testing.T) {
 	}
 }
 
+func TestWhichEnvironmentComesFirst(t *testing.T) {
+	t.Parallel()
+	e := project.Environments{Others: map[string]project.Environment{
+		"staging": {After: []string{"dev"}}, "eu": {After: []string{"staging"}}, "us": {After: []string{"staging"}}, "copy": {After: []string{"eu"}},
+		"x": {After: []string{"y"}}, "y": {After: []string{"x"}}, // no file that was read has a ring
+	}}
+	for _, pair := range [][2]string{{"dev", "staging"}, {"dev", "x"}, {"staging", "eu"}, {"staging", "copy"}, {"eu", "copy"}} {
+		require.True(t, e.Precedes(pair[0], pair[1]), pair)
+		require.False(t, e.Precedes(pair[1], pair[0]), pair)
+	}
+	for _, pair := range [][2]string{{"eu", "us"}, {"us", "copy"}, {"dev", "dev"}, {"eu", "eu"}, {"x", "eu"}, {"none", "eu"}} {
+		require.False(t, e.Precedes(pair[0], pair[1]), pair)
+		require.False(t, e.Precedes(pair[1], pair[0]), pair)
+	}
+}
+
 func TestBadEnvironmentsAreRefusedWithEveryPlace(t *testing.T) {
 	t.Parallel()
 	of := func(text string) string { return head + "environments: {" + text + "}\n" }

@@ -75,14 +75,16 @@ func parityText(w io.Writer, p envs.Parity) error {
 		fmt.Fprintln(w, "the releases are not the same")
 	}
 	for _, c := range p.Components {
-		fmt.Fprintf(w, "component  %s: %s, %s\n", c.Name, orNothing(c.A), orNothing(c.B))
+		fmt.Fprintf(w, "UNDECLARED component %s: %s has %s, %s has %s\n           what was proven in one is not what runs in the other\n",
+			c.Name, p.A.Environment, orNothing(c.A), p.B.Environment, orNothing(c.B))
 	}
 	for _, i := range p.Images {
-		fmt.Fprintf(w, "image      %s: %s, %s\n", i.Repository, release.Short(orNothing(i.A)), release.Short(orNothing(i.B)))
+		fmt.Fprintf(w, "UNDECLARED image %s: %s has %s, %s has %s\n           another program runs\n",
+			i.Repository, p.A.Environment, release.Short(orNothing(i.A)), p.B.Environment, release.Short(orNothing(i.B)))
 	}
 	for _, f := range p.Configuration {
 		if !f.Allowed {
-			fmt.Fprintf(w, "UNDECLARED %s\n", f)
+			fmt.Fprintf(w, "UNDECLARED %s\n           %s\n", f, f.Matters)
 		}
 	}
 	for _, f := range p.Environment {
