@@ -25,7 +25,8 @@ type Options struct {
 	// against the live ones.
 	Release []*unstructured.Unstructured
 	// Platform are the namespaces of components that kfdev does not own; nil:
-	// those of DefaultPlatform that are there and not among Namespaces.
+	// those of DefaultPlatform, and those that hold what answers webhooks or a
+	// part of the API, or runs on every node; less Namespaces.
 	Platform []string
 }
 

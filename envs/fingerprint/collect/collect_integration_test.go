@@ -94,6 +94,12 @@ func environment() []string {
 		`{apiVersion: v1, kind: Node, metadata: {name: one, labels: {nvidia.com/gpu.product: A100, nvidia.com/cuda.driver-version.full: 560.35.3, nvidia.com/cuda.runtime-version.full: "12.6"}},
 		  status: {allocatable: {cpu: "8", nvidia.com/gpu: "2"}, nodeInfo: {machineID: m, systemUUID: s, bootID: b, kubeProxyVersion: "", operatingSystem: linux,
 		  osImage: Debian 12, kernelVersion: 6.8.0-45-generic, containerRuntimeVersion: "containerd://2.1.4", kubeletVersion: v1.36.1, architecture: amd64}}}`,
+		`{apiVersion: v1, kind: Namespace, metadata: {name: mesh}}`,
+		`{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: mesh}, webhooks: [{name: mesh.example.org, sideEffects: None,
+		  failurePolicy: Ignore, admissionReviewVersions: [v1], clientConfig: {service: {namespace: mesh, name: mesh}}, rules: [{apiGroups: [example.org], apiVersions: [v1], operations: [CREATE], resources: [runs]}]}]}`,
+		`{apiVersion: v1, kind: Pod, metadata: {name: answers, namespace: mesh}, spec: {initContainers: [{name: first, image: "first:v1"}], containers: [{name: mesh, image: "mesh:v1"}]}, status: {phase: Running,
+		  initContainerStatuses: [{name: first, image: "first:v1", imageID: "registry.example/first@sha256:` + hexA + `", ready: true, restartCount: 0, started: false, state: {terminated: {exitCode: 0}}}],
+		  containerStatuses: [{name: mesh, image: "mesh:v1", imageID: "registry.example/mesh@sha256:` + hexA + `", ready: true, restartCount: 0, started: true, state: {running: {}}}]}}`,
 		`{apiVersion: v1, kind: Pod, metadata: {name: dns, namespace: kube-system}, spec: {containers: [{name: dns, image: "dns:v1"}]},
 		  status: {phase: Running, containerStatuses: [{name: dns, image: "dns:v1", imageID: "registry.example/dns@sha256:` + hexA + `", ready: true, restartCount: 0, started: true, state: {running: {}}}]}}`,
 	}
@@ -145,6 +151,7 @@ func differences() map[string]injected {
 		"a network policy":      in("NetworkPolicy", "closed", "networking.k8s.io/v1", `{"spec":{"policyTypes":["Ingress","Egress"]}}`, "network-policies"),
 		"a role":                in("Role", "runner", "rbac.authorization.k8s.io/v1", `{"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get","delete"]}]}`, "roles"),
 		"somebody more is in":   in("RoleBinding", "runner", "rbac.authorization.k8s.io/v1", `{"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"ana"},{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"ben"},{"kind":"ServiceAccount","namespace":"team","name":"runner"}]}`, "role-bindings"),
+		"somebody else is in":   in("RoleBinding", "runner", "rbac.authorization.k8s.io/v1", `{"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"mallory"},{"kind":"ServiceAccount","namespace":"team","name":"runner"}]}`, "role-bindings"),
 		"pod security":          {patch: [2]string{"{apiVersion: v1, kind: Namespace, metadata: {name: team}}", `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`}, want: []string{"namespaces.team.pod-security"}},
 		"a PodDefault":          {create: `{apiVersion: kubeflow.org/v1alpha1, kind: PodDefault, metadata: {name: d, namespace: team}, spec: {desc: x}}`, want: []string{"namespaces.team.pod-defaults"}},
 		"another OS":            with(info(`"osImage":"Ubuntu 24.04"`), "nodes.os"),
@@ -159,6 +166,8 @@ func differences() map[string]injected {
 		"a GPU without a label": {patch: [2]string{node, `{"metadata":{"labels":{"nvidia.com/gpu.product":null}}}`}, want: []string{"gpu.cuda", "gpu.driver", "gpu.product"}},
 		"another image of the platform": {patch: [2]string{"{apiVersion: v1, kind: Pod, metadata: {name: dns, namespace: kube-system}}",
 			`{"status":{"containerStatuses":[{"name":"dns","image":"dns:v1","imageID":"registry.example/dns@sha256:` + hexB + `","ready":true,"restartCount":0,"started":true,"state":{"running":{}}}]}}`}, status: true, want: []string{"platform-images.kube-system.dns.dns"}},
+		"another image of its init container": {patch: [2]string{"{apiVersion: v1, kind: Pod, metadata: {name: answers, namespace: mesh}}",
+			`{"status":{"initContainerStatuses":[{"name":"first","image":"first:v1","imageID":"registry.example/first@sha256:` + hexB + `","ready":true,"restartCount":0,"started":false,"state":{"terminated":{"exitCode":0}}}]}}`}, status: true, want: []string{"platform-images.mesh.answers.first"}},
 		"a component more": {create: `{apiVersion: v1, kind: Pod, metadata: {name: mesh, namespace: kube-system}, spec: {containers: [{name: m, image: "m:v1"}]}}`, want: []string{"platform-images.kube-system.mesh.m"}},
 	}
 }
@@ -300,7 +309,7 @@ func TestIntegrationWithoutRightsAllIsUnknown(t *testing.T) {
 	}
 	require.Equal(t, "no rights to list nodes", f.Dimensions[fingerprint.NodeOS].Unknown)
 	require.Equal(t, "no rights to get /metrics", f.Dimensions[fingerprint.FeatureGates].Unknown)
-	require.Len(t, f.Dimensions[fingerprint.Namespaces].Items, len(contracts())+1)
+	require.Len(t, f.Dimensions[fingerprint.Namespaces].Items, len(contracts(released{}))+1)
 	for item, v := range f.Dimensions[fingerprint.Namespaces].Items {
 		require.Contains(t, v.Unknown, "no rights to", item)
 	}

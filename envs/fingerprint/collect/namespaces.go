@@ -22,7 +22,7 @@ type contract struct {
 	of                          func(*unstructured.Unstructured) any
 }
 
-func contracts() []contract {
+func contracts(own released) []contract {
 	spec := func(o *unstructured.Unstructured) any { return o.Object["spec"] }
 	return []contract{
 		{"quota", "", "resourcequotas", "ResourceQuota", spec},
@@ -30,26 +30,29 @@ func contracts() []contract {
 		{"network-policies", "networking.k8s.io", "networkpolicies", "NetworkPolicy", spec},
 		{"pod-defaults", "kubeflow.org", "poddefaults", "PodDefault", func(o *unstructured.Unstructured) any { return digestOf(o.Object["spec"]) }},
 		{"roles", "rbac.authorization.k8s.io", "roles", "Role", func(o *unstructured.Unstructured) any { return digestOf(o.Object["rules"]) }},
-		{"role-bindings", "rbac.authorization.k8s.io", "rolebindings", "RoleBinding", binding},
+		{"role-bindings", "rbac.authorization.k8s.io", "rolebindings", "RoleBinding", own.binding},
 	}
 }
 
-// binding is whom a role is bound to. People are declared for each environment,
-// as owners and contributors of profiles: only how many there are counts.
-func binding(o *unstructured.Unstructured) any {
+// binding is whom a role is bound to. Who owns a profile is declared for each
+// environment, and counts there: here it is only said that it is the owner.
+func (r released) binding(o *unstructured.Unstructured) any {
 	role, _, _ := unstructured.NestedMap(o.Object, "roleRef")
-	people := int64(0)
-	var accounts []string
+	var people, accounts []string
 	subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
 	for _, each := range subjects {
 		subject, _ := each.(map[string]any)
-		if subject["kind"] == "ServiceAccount" {
+		owner := r.owners[o.GetNamespace()]
+		switch {
+		case subject["kind"] == "ServiceAccount":
 			accounts = append(accounts, fmt.Sprintf("%v/%v", subject["namespace"], subject["name"]))
-		} else {
-			people++
+		case owner != nil && subject["kind"] == owner["kind"] && subject["name"] == owner["name"]:
+			people = append(people, "the profile's owner")
+		default:
+			people = append(people, fmt.Sprintf("%v/%v", subject["kind"], subject["name"]))
 		}
 	}
-	return map[string]any{"role": fmt.Sprintf("%v/%v", role["kind"], role["name"]), "people": people, "accounts": fingerprint.Set(accounts...).Is}
+	return map[string]any{"role": fmt.Sprintf("%v/%v", role["kind"], role["name"]), "people": fingerprint.Set(people...).Is, "accounts": fingerprint.Set(accounts...).Is}
 }
 
 // namespaces reads what decides in the stack's and the profiles' namespaces. A
@@ -64,7 +67,7 @@ func namespaces(ctx context.Context, r *reader) dimensions {
 		}
 	}
 	own := releasedOf(r.options.Release)
-	for _, c := range contracts() {
+	for _, c := range contracts(own) {
 		all, whys := r.inEach(ctx, c.group, c.resource)
 		for _, namespace := range r.options.Namespaces {
 			item := named(namespace, c.name)
@@ -89,20 +92,22 @@ func namespaces(ctx context.Context, r *reader) dimensions {
 // place is an object's.
 type place struct{ group, kind, namespace, name string }
 
-// released is what a release has in namespaces: its own objects, and the quotas
-// that its profiles say.
+// released is what a release has in namespaces: its own objects, and what its
+// profiles say, by profile.
 type released struct {
 	objects map[place]bool
-	quotas  map[string]map[string]any // by profile
+	quotas  map[string]map[string]any
+	owners  map[string]map[string]any // kind and name
 }
 
 func releasedOf(objects []*unstructured.Unstructured) released {
-	r := released{objects: map[place]bool{}, quotas: map[string]map[string]any{}}
+	r := released{objects: map[place]bool{}, quotas: map[string]map[string]any{}, owners: map[string]map[string]any{}}
 	for _, o := range objects {
 		kind := o.GroupVersionKind()
 		r.objects[place{kind.Group, kind.Kind, o.GetNamespace(), o.GetName()}] = true
 		if kind.Group == profiles.Group && kind.Kind == "Profile" {
 			r.quotas[o.GetName()], _, _ = unstructured.NestedMap(o.Object, "spec", "resourceQuotaSpec", "hard")
+			r.owners[o.GetName()], _, _ = unstructured.NestedMap(o.Object, "spec", "owner")
 		}
 	}
 	return r

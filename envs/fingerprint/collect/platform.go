@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kfdev/kfdev/envs/fingerprint"
@@ -19,7 +20,10 @@ import (
 func platform(ctx context.Context, r *reader) dimensions {
 	wanted := r.options.Platform
 	if wanted == nil {
-		wanted = slices.DeleteFunc(DefaultPlatform(), func(n string) bool { return slices.Contains(r.options.Namespaces, n) })
+		var why string
+		if wanted, why = r.platformNamespaces(ctx); why != "" {
+			return unknowns(why, fingerprint.Platform)
+		}
 	}
 	pods, why := r.list(ctx, "", "pods", "")
 	if why != "" {
@@ -46,7 +50,7 @@ func platform(ctx context.Context, r *reader) dimensions {
 		if !lasts {
 			continue
 		}
-		for _, c := range pod.Spec.Containers {
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 			item := named(pod.Namespace, workload, c.Name)
 			if digest := running(&pod, c.Name); digest != "" {
 				digests[item] = append(digests[item], digest)
@@ -61,6 +65,46 @@ func platform(ctx context.Context, r *reader) dimensions {
 		}
 	}
 	return dimensions{fingerprint.Platform: items(found)}
+}
+
+// platformNamespaces are where components are that act on every stack: those
+// that clusters usually have, and those that this one shows: where a program
+// answers a webhook or a part of the API, or runs on every node.
+func (r *reader) platformNamespaces(ctx context.Context) (all []string, why string) {
+	all = DefaultPlatform()
+	for _, each := range []struct {
+		group, resource string
+		of              func(*unstructured.Unstructured) []string
+	}{
+		{admissionregistration, "mutatingwebhookconfigurations", webhookNamespaces},
+		{admissionregistration, "validatingwebhookconfigurations", webhookNamespaces},
+		{"apiregistration.k8s.io", "apiservices", func(o *unstructured.Unstructured) []string {
+			namespace, _, _ := unstructured.NestedString(o.Object, "spec", "service", "namespace")
+			return []string{namespace}
+		}},
+		{"apps", "daemonsets", func(o *unstructured.Unstructured) []string { return []string{o.GetNamespace()} }},
+	} {
+		found, why := r.list(ctx, each.group, each.resource, "")
+		if why != "" {
+			return nil, why
+		}
+		for i := range found {
+			all = append(all, each.of(&found[i])...)
+		}
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == "" || slices.Contains(r.options.Namespaces, n) }), ""
+}
+
+// webhookNamespaces are where the services are that answer webhooks.
+func webhookNamespaces(o *unstructured.Unstructured) (all []string) {
+	hooks, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+	for _, each := range hooks {
+		hook, _ := each.(map[string]any)
+		namespace, _, _ := unstructured.NestedString(hook, "clientConfig", "service", "namespace")
+		all = append(all, namespace)
+	}
+	return all
 }
 
 // workloadOf returns the name by which a pod's like is known in another cluster
@@ -85,9 +129,10 @@ func workloadOf(pod *corev1.Pod) (name string, lasts bool) {
 
 // running returns the digest that a container of the pod runs by.
 func running(pod *corev1.Pod, container string) string {
-	i := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == container })
+	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == container })
 	if i < 0 {
 		return ""
 	}
-	return regexp.MustCompile(`sha256:[0-9a-f]{64}$`).FindString(pod.Status.ContainerStatuses[i].ImageID)
+	return regexp.MustCompile(`sha256:[0-9a-f]{64}$`).FindString(all[i].ImageID)
 }
