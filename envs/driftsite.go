@@ -151,6 +151,9 @@ func (e *Engine) inForce(ctx context.Context, s *site) (*promotion, error) {
 		return nil, &fault.Error{Op: "looking for the release in force", Subject: s.name, Kind: fault.NotFound,
 			Err: errors.New("nothing was promoted there yet"), Hint: hintFor(s.name)}
 	}
+	if err := e.belongs(s.name, l, ""); err != nil {
+		return nil, err
+	}
 	m, err := e.releaseInForce(ctx, s.name, *l.InForce)
 	return &promotion{Engine: e, site: s, made: m}, err
 }

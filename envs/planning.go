@@ -38,6 +38,9 @@ type SitePlan struct {
 	Secrets []seed.GivenChange `json:"secrets"`
 	// Removed are the components that the cluster has and the release has not.
 	Removed []RemovedSet `json:"removed"`
+	// Orphaned are the namespaces of profiles that have left the project in an
+	// earlier release.
+	Orphaned []Orphan `json:"orphaned"`
 	// Images are those of the lock that the environment's registry lacks.
 	Images  []PlannedImage `json:"images"`
 	Bytes   int64          `json:"bytes"`   // of these
@@ -82,6 +85,9 @@ type PlanOptions struct {
 	Release string
 	// Force has fields taken from whoever holds them, as MANAGER or KIND/NAME.
 	Force []string
+	// FromProject is the project that the environment is of until now, where this
+	// one takes its place.
+	FromProject string
 	// PruneNamespaces deletes the namespaces of profiles that have left the
 	// project, with everything in them. They stay otherwise.
 	PruneNamespaces bool
@@ -135,13 +141,14 @@ type promotion struct {
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
 	writes  bool                  // it is more than a look
+	begun   bool                  // it is written down that it is under way
 }
 
 // plan looks at everything and proposes.
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
-		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
+		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Orphaned: []Orphan{}, Images: []PlannedImage{}, Verify: []string{},
 	}
 	l, found, err := p.ledger.Read(ctx)
 	if err != nil {
@@ -151,6 +158,9 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 		plan.InForce = l.InForce.Release
 	}
 	plan.Resumes = found && l.Attempted != nil && l.Attempted.Release == plan.Release && (l.Underway || l.Failed != "")
+	if err := p.belongs(l); err != nil {
+		return plan, err
+	}
 	if err := p.prepare(ctx, l); err != nil {
 		return plan, err
 	}
@@ -173,6 +183,9 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	if plan.Removed, err = p.planRemoved(ctx); err != nil {
 		return plan, err
 	}
+	if plan.Orphaned, err = p.orphans(ctx, p.teams()); err != nil {
+		return plan, err
+	}
 	var problems []error
 	for _, s := range plan.Sets {
 		problems = append(problems, s.Problems())
@@ -191,6 +204,9 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 		return err
 	}
 	p.parts = append([]part{enforced}, parts...)
+	if p.seeing.Noise, err = p.known(ctx); err != nil {
+		return err
+	}
 	// What is in Secrets was made in the cluster at random: a key that a reader of
 	// the cluster knows is enough for hashes of it.
 	p.seeing.SecretKey = []byte(p.identity.UID)

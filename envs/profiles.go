@@ -214,23 +214,3 @@ func (p *promotion) setOf(ctx context.Context, each part, authorities [][]byte) 
 	}
 	return set, err
 }
-
-// leaving are the namespaces of profiles that the set has no more, where they
-// are to be deleted.
-func (p *promotion) leaving(ctx context.Context, set apply.Set) ([]apply.Object, error) {
-	if set.Name != profilesPart || !p.options.PruneNamespaces {
-		return nil, nil
-	}
-	inventory, err := p.live.applier.Inventory(ctx, set.Name)
-	if err != nil || inventory == nil {
-		return nil, err
-	}
-	var all []apply.Object
-	for _, m := range inventory.Members {
-		stays := slices.ContainsFunc(set.Objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == m.Kind && o.GetName() == m.Name })
-		if m.Kind == "Namespace" && m.APIVersion == "v1" && !stays {
-			all = append(all, m.Object)
-		}
-	}
-	return all, nil
-}

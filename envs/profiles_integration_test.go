@@ -165,11 +165,30 @@ func TestIntegrationProfilesTravel(t *testing.T) {
 	require.NoError(t, err)
 	_, err = p.clients["staging"].Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(t.Context(), "speech", metav1.GetOptions{})
 	require.True(t, apierrors.IsNotFound(err))
+	require.Len(t, p.ledger(t, "staging").Profiles, 1, "what was deleted is forgotten")
+
+	// What was left is an orphan, and told, until a plan takes it along.
+	_, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{PlanOptions: PlanOptions{PruneNamespaces: true}})
+	require.Equal(t, fault.Gate, fault.KindOf(err), "no plan has said so")
+	require.ErrorContains(t, err, "deleting namespaces: speech")
 	_, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{})
 	require.NoError(t, err)
 	require.Nil(t, p.namespace(t, "prod", "speech").DeletionTimestamp)
 	_, err = p.clients["prod"].Dynamic.Resource(profileResource()).Get(t.Context(), "speech", metav1.GetOptions{})
 	require.True(t, apierrors.IsNotFound(err))
+	kept, err = p.engine(t).PlanSite(t.Context(), "prod", PlanOptions{})
+	require.NoError(t, err)
+	require.False(t, kept.Changed())
+	require.Len(t, kept.Orphaned, 1)
+	require.Equal(t, "speech", kept.Orphaned[0].Namespace)
+	gone, err = p.engine(t).PlanSite(t.Context(), "prod", PlanOptions{PruneNamespaces: true})
+	require.NoError(t, err)
+	require.Equal(t, "deleted", strings.TrimSpace(fateOf(t, gone, "Namespace", "speech")))
+	_, err = p.engine(t).Promote(t.Context(), "prod", PromoteOptions{Plan: throughAFile(t, gone), PlanOptions: PlanOptions{PruneNamespaces: true}})
+	require.NoError(t, err)
+	_, err = p.clients["prod"].Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(t.Context(), "speech", metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err))
+	require.Len(t, p.ledger(t, "prod").Profiles, 1)
 }
 
 func tested(r Promoted) []string {

@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/release"
 	"github.com/kfdev/kfdev/images"
+	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/apply"
 )
 
@@ -78,6 +81,9 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 	}
 	defer s.close()
 	p := &promotion{Engine: e, site: s, made: m, options: o}
+	if err := p.ours(ctx); err != nil {
+		return result, err
+	}
 	if err := p.gates(ctx); err != nil {
 		return result, err
 	}
@@ -90,10 +96,10 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 	ctx, cancel := lease.Context(ctx)
 	defer cancel()
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
-	if err = p.run(ctx, lease, &result); err != nil {
+	if err = p.run(ctx, lease, &result); err != nil && p.begun {
 		failed := err
 		_, noted := lease.Update(context.WithoutCancel(ctx), func(l *ledger.Ledger) error {
-			l.Fail(failed.Error(), time.Now())
+			l.Fail(p.digest(), failed.Error(), time.Now())
 			return nil
 		})
 		err = errors.Join(err, noted)
@@ -139,15 +145,17 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}
-	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.permitted(ctx)); err != nil {
+	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.prunesByPlan(ctx), p.permitted(ctx)); err != nil {
 		return err
 	}
 	if _, err := lease.Update(ctx, func(l *ledger.Ledger) error {
+		l.Project = p.Project
 		l.Begin(ledger.Entry{Release: p.digest(), Lock: p.LockDigest, Repository: p.repository(), By: holder(), At: time.Now()})
 		return nil
 	}); err != nil {
 		return err
 	}
+	p.begun = true
 	steps := []struct {
 		name ledger.StepName
 		do   func(context.Context, *ledger.Lease, *Promoted) error
@@ -161,14 +169,17 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 		}
 		result.Steps = append(result.Steps, StepTook{Name: step.name, Took: time.Since(start)})
 	}
-	if err := p.rememberCluster(p.site); err != nil {
-		return err
-	}
-	_, err = lease.Update(ctx, func(l *ledger.Ledger) error {
+	if _, err = lease.Update(ctx, func(l *ledger.Ledger) error {
 		l.Finish(time.Now())
 		return nil
-	})
-	return err
+	}); err != nil {
+		return err
+	}
+	// The promotion is complete, whether this checkout can be written to or not.
+	if err := p.rememberCluster(p.site); err != nil {
+		progress.Warn(p.sink, err.Error()+"; "+strings.Join(fault.Hint(err), "; "))
+	}
+	return nil
 }
 
 // step does one step with its place in the journal. Every step is one that may
@@ -221,7 +232,7 @@ func (p *promotion) copyImages(ctx context.Context, _ *ledger.Lease, result *Pro
 // applySets brings the objects in, each set after what it requires, and takes
 // out what the release has not.
 func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
-	if err := p.ensureSecrets(ctx, lease, result); err != nil {
+	if err := p.ensureSecrets(ctx, lease, result, nil); err != nil {
 		return err
 	}
 	if err := p.lendPullSecret(ctx, lease, result); err != nil {
@@ -252,6 +263,9 @@ func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *
 		if result.Changes[r.Name], err = p.live.applier.Remove(ctx, r.Name, named...); err != nil {
 			return err
 		}
+	}
+	if err := p.rememberProfiles(ctx, lease); err != nil {
+		return err
 	}
 	_, err = lease.Update(ctx, func(l *ledger.Ledger) error {
 		l.Enforce(time.Now())

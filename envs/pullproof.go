@@ -33,7 +33,7 @@ const pullWithin = 5 * time.Minute
 // provePull has a node of the environment pull an image from its registry
 // before anything is applied: that the registry has it proves nothing of the
 // nodes' way there, their trust and their credentials.
-func (p *promotion) provePull(ctx context.Context, lease *ledger.Lease, _ *Promoted) (err error) {
+func (p *promotion) provePull(ctx context.Context, lease *ledger.Lease, result *Promoted) (err error) {
 	smallest, ok := smallestOf(p.lock)
 	if !ok {
 		return nil
@@ -46,6 +46,9 @@ func (p *promotion) provePull(ctx context.Context, lease *ledger.Lease, _ *Promo
 	ref, _ := relocation.Ref(smallest)
 	task := progress.Start(p.sink, "promote/pull", "having a node pull "+ref.String(), 0, progress.None)
 	defer func() { task.End(err) }()
+	if err := p.ensureSecrets(ctx, lease, result, p.isPullSecret); err != nil {
+		return err
+	}
 	if err := lease.Fence(ctx); err != nil {
 		return err
 	}

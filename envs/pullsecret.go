@@ -88,6 +88,12 @@ func (p *promotion) pullSecret() string {
 	return ""
 }
 
+// isPullSecret reports whether a Secret is the one that nodes pull with.
+func (p *promotion) isPullSecret(g seed.Given) bool {
+	s := p.file.Environments.Others[p.name].Registry.PullSecret
+	return s != nil && s.Namespace == g.Namespace && s.Name == g.Name
+}
+
 // lendPullSecret copies the pull secret into every namespace of the release,
 // and lends it to the accounts that are there.
 func (p *promotion) lendPullSecret(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
@@ -122,7 +128,11 @@ func (p *promotion) lendPullSecret(ctx context.Context, lease *ledger.Lease, res
 // seeded notes a Secret that was put in place, and the namespace that came with
 // it.
 func (p *promotion) seeded(change seed.GivenChange, result *Promoted) {
-	result.Changes[secretsSet] = append(result.Changes[secretsSet], apply.Entry{Object: change.Object, Change: change.Change})
+	done := result.Changes[secretsSet]
+	if slices.ContainsFunc(done, func(e apply.Entry) bool { return e.Object == change.Object }) {
+		return // the pull secret comes first, and with the others again
+	}
+	result.Changes[secretsSet] = append(done, apply.Entry{Object: change.Object, Change: change.Change})
 	if change.Change == apply.Created {
 		p.opened = append(p.opened, change.Namespace)
 	}

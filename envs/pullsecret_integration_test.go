@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kfdev/kfdev/stack/apply"
 )
 
 // Where nodes need a Secret to pull, every namespace of the release has it, and
@@ -74,4 +76,26 @@ func TestIntegrationThePullSecretIsLent(t *testing.T) {
 	renewed, err := typed.CoreV1().Secrets("extra").Get(t.Context(), "pull", metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Equal(t, original.Data, renewed.Data)
+}
+
+// A pull secret whose values are given is there before a node is to pull with it.
+func TestIntegrationThePullSecretIsGiven(t *testing.T) {
+	p := newPlacesOf(t, bothComponents+`environments:
+  staging:
+    cluster: {context: staging}
+    registry: {push: registry.staging.example/kfdev, pullSecret: {namespace: vault, name: pull}}
+    secrets:
+      - {namespace: vault, name: pull, type: kubernetes.io/dockerconfigjson, keys: {.dockerconfigjson: {file: login.json}}}
+`, "staging")
+	p.write(t, map[string]string{"login.json": `{"auths":{"registry.example.com":{"auth":"bmV3Om5ldw=="}}}`})
+	_, err := p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	done, err := p.engine(t).Promote(t.Context(), "staging", PromoteOptions{Plan: throughAFile(t, plan)})
+	require.NoError(t, err)
+	require.Equal(t, 3, done.Changes[secretsSet].Count(apply.Created), "it, and a copy for each of two components")
+	found, err := p.engine(t).Drift(t.Context(), "staging", DriftOptions{Full: true})
+	require.NoError(t, err)
+	require.Empty(t, found.Findings)
 }

@@ -88,14 +88,18 @@ func (p *promotion) lookAt(ctx context.Context, all []seed.Given, missing map[in
 	return changes, errors.Join(problems...)
 }
 
-// ensureSecrets puts the environment's Secrets in place.
-func (p *promotion) ensureSecrets(ctx context.Context, lease *ledger.Lease, result *Promoted) error {
+// ensureSecrets puts those of the environment's Secrets in place that are wanted;
+// nil: all.
+func (p *promotion) ensureSecrets(ctx context.Context, lease *ledger.Lease, result *Promoted, wanted func(seed.Given) bool) error {
 	all, missing := p.given(p.name)
 	for _, err := range missing {
 		return err // it was there when this began
 	}
 	seeder := p.live.seeder.Fenced(lease.Fence)
 	for _, g := range all {
+		if wanted != nil && !wanted(g) {
+			continue
+		}
 		change, err := seeder.EnsureGiven(ctx, g, p.seeing.SecretKey)
 		if err != nil {
 			return err

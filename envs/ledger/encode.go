@@ -136,7 +136,7 @@ func (l *Ledger) check() error {
 	c.entry("inForce", l.InForce)
 	c.entry("complete", l.Complete)
 	c.entry("attempted", l.Attempted)
-	c.texts("cluster, holder or failed", l.Cluster, l.Holder, l.Failed)
+	c.texts("cluster, project, holder or failed", l.Cluster, l.Project, l.Holder, l.Failed)
 	if v := l.Verified; v != nil {
 		c.digests("verified", v.Release, v.Fingerprint)
 		for _, r := range v.Results {
@@ -154,7 +154,7 @@ func (l *Ledger) check() error {
 		c.texts("history", p.Failed)
 	}
 	for _, p := range l.Profiles {
-		c.texts("profiles", p.Name)
+		c.texts("profiles", p.Name, p.UID)
 	}
 	c.digests("kept", l.Kept...)
 	c.most("promotions in its history", len(l.History), maxHistory)

@@ -8,6 +8,7 @@ package ledger
 
 import (
 	"cmp"
+	"path"
 	"slices"
 	"time"
 
@@ -19,6 +20,9 @@ type Ledger struct {
 	// Cluster is the uid of kube-system: the identity of the cluster that this
 	// ledger is about, so that a copy in another cluster is noticed.
 	Cluster string `json:"cluster"`
+	// Project is whose releases come here: what another project's release lacks
+	// would be taken out. Owner also knows it where this is not said.
+	Project string `json:"project,omitempty"`
 	// Epoch and Holder are those of the lease under which it was last written.
 	Epoch  int64  `json:"epoch"`
 	Holder string `json:"holder,omitempty"`
@@ -75,6 +79,7 @@ type Promotion struct {
 // Profile is a profile that a release brought here.
 type Profile struct {
 	Name string `json:"name"`
+	UID  string `json:"uid,omitempty"` // of its namespace
 	// Orphaned says since when it is in no release any more; its namespace
 	// stays.
 	Orphaned time.Time `json:"orphaned,omitzero"`
@@ -186,14 +191,28 @@ func (l *Ledger) Finish(now time.Time) {
 	l.remember(Promotion{Entry: *l.Attempted, Ended: instant(now)})
 }
 
-// Fail writes down why the attempted release was not completed. Its journal
-// stays, so that the next attempt of the same release goes on.
-func (l *Ledger) Fail(why string, now time.Time) {
-	if l.Attempted == nil || !l.Underway {
+// Fail writes down why the attempted release was not completed; an attempt of
+// another release is not touched. Its journal stays, so that the next attempt of
+// the same release goes on.
+func (l *Ledger) Fail(release, why string, now time.Time) {
+	if l.Attempted == nil || !l.Underway || l.Attempted.Release != release {
 		return
 	}
 	l.Underway, l.Failed = false, cmp.Or(shortened(why), "no reason was given")
 	l.remember(Promotion{Entry: *l.Attempted, Ended: instant(now), Failed: l.Failed})
+}
+
+// Owner is the project whose releases come here; empty where none has come yet.
+func (l *Ledger) Owner() string {
+	if l.Project != "" {
+		return l.Project
+	}
+	for _, e := range []*Entry{l.Attempted, l.InForce, l.Complete} {
+		if e != nil && e.Repository != "" {
+			return path.Base(e.Repository)
+		}
+	}
+	return ""
 }
 
 func (l *Ledger) remember(p Promotion) {
@@ -203,21 +222,22 @@ func (l *Ledger) remember(p Promotion) {
 
 // SetProfiles writes down which profiles the release has. Those that it has no
 // more are orphaned since now, and none is forgotten.
-func (l *Ledger) SetProfiles(names []string, now time.Time) {
+func (l *Ledger) SetProfiles(has []Profile, now time.Time) {
 	for i, p := range l.Profiles {
-		switch has := slices.Contains(names, p.Name); {
-		case has:
-			l.Profiles[i].Orphaned = time.Time{}
-		case p.Orphaned.IsZero():
+		if p.Orphaned.IsZero() && !slices.ContainsFunc(has, p.named) {
 			l.Profiles[i].Orphaned = instant(now)
 		}
 	}
-	for _, name := range names {
-		if !slices.ContainsFunc(l.Profiles, func(p Profile) bool { return p.Name == name }) {
-			l.Profiles = append(l.Profiles, Profile{Name: name})
+	for _, p := range has {
+		if i := slices.IndexFunc(l.Profiles, p.named); i >= 0 {
+			l.Profiles[i] = Profile{Name: p.Name, UID: p.UID}
+		} else {
+			l.Profiles = append(l.Profiles, Profile{Name: p.Name, UID: p.UID})
 		}
 	}
 }
+
+func (p Profile) named(other Profile) bool { return p.Name == other.Name }
 
 // ForgetProfile drops a profile whose namespace was deleted on demand.
 func (l *Ledger) ForgetProfile(name string) {

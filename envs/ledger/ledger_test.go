@@ -29,7 +29,7 @@ func full() Ledger {
 	l.Enforce(at(1))
 	l.Verify(Verification{Release: digest(1), Fingerprint: digest(9), At: at(2), Results: []release.Result{{Name: "pipelines"}, {Name: "notebook", Failed: "no & <page>"}}})
 	l.Finish(at(3))
-	l.SetProfiles([]string{"b", "a"}, at(3))
+	l.SetProfiles([]Profile{{Name: "b", UID: "u"}, {Name: "a"}}, at(3))
 	l.Begin(entry(2, 4))
 	l.Start(Copied, "", at(4))
 	l.End(Copied, "", "", at(5))
@@ -98,7 +98,7 @@ func TestTheLargestLedgerFitsIntoAConfigMap(t *testing.T) {
 	l.Kept = l.Kept[3:]
 	for i := range maxHistory + 5 {
 		l.Begin(entry(i+10, i))
-		l.Fail(strings.Repeat("why ", 300), at(i))
+		l.Fail(digest(i+10), strings.Repeat("why ", 300), at(i))
 	}
 	for i := range 100 {
 		l.End(Applied, fmt.Sprint("component-", i), digest(i), at(1))
@@ -126,7 +126,9 @@ func TestAnAttemptIsResumedOnlyForTheSameRelease(t *testing.T) {
 	require.Len(t, l.Journal, 2)
 
 	// It failed: it says so, and the next goes on.
-	l.Fail("a pod did not start", at(4))
+	l.Fail(digest(2), "it was refused", at(4))
+	require.True(t, l.Underway, "that was about another release")
+	l.Fail(digest(1), "a pod did not start", at(4))
 	require.Equal(t, "a pod did not start", l.Failed)
 	require.False(t, l.Underway)
 	require.Nil(t, l.Complete)
@@ -159,14 +161,24 @@ func TestAnAttemptIsResumedOnlyForTheSameRelease(t *testing.T) {
 	require.False(t, l.Verified.Passed())
 }
 
+func TestALedgerIsOfOneProject(t *testing.T) {
+	t.Parallel()
+	var l Ledger
+	require.Empty(t, l.Owner())
+	l.Begin(Entry{Release: digest(1), Repository: "registry.example/kfdev/releases/fraud"})
+	require.Equal(t, "fraud", l.Owner(), "written by an earlier kfdev")
+	l.Project = "vision"
+	require.Equal(t, "vision", l.Owner())
+}
+
 func TestProfilesAreOrphanedAndNotForgotten(t *testing.T) {
 	t.Parallel()
 	var l Ledger
-	l.SetProfiles([]string{"ana", "ben"}, at(0))
-	l.SetProfiles([]string{"ana"}, at(1))
-	l.SetProfiles([]string{"ana"}, at(2))
-	require.Equal(t, []Profile{{Name: "ana"}, {Name: "ben", Orphaned: at(1)}}, l.Profiles)
-	l.SetProfiles([]string{"ana", "ben"}, at(3))
+	l.SetProfiles([]Profile{{Name: "ana", UID: "1"}, {Name: "ben"}}, at(0))
+	l.SetProfiles([]Profile{{Name: "ana", UID: "1"}}, at(1))
+	l.SetProfiles([]Profile{{Name: "ana", UID: "1"}}, at(2))
+	require.Equal(t, []Profile{{Name: "ana", UID: "1"}, {Name: "ben", Orphaned: at(1)}}, l.Profiles)
+	l.SetProfiles([]Profile{{Name: "ana", UID: "1"}, {Name: "ben", UID: "2"}}, at(3))
 	require.Equal(t, []Profile{{Name: "ana"}, {Name: "ben"}}, l.Profiles)
 	l.ForgetProfile("ben")
 	require.Equal(t, []Profile{{Name: "ana"}}, l.Profiles)
@@ -176,7 +188,7 @@ func TestReasonsAreCut(t *testing.T) {
 	t.Parallel()
 	l := Ledger{Cluster: "uid"}
 	l.Begin(entry(1, 0))
-	l.Fail(strings.Repeat("é", maxText)+"\xff", at(1))
+	l.Fail(l.Attempted.Release, strings.Repeat("é", maxText)+"\xff", at(1))
 	_, err := Encode(l)
 	require.NoError(t, err)
 	require.True(t, strings.HasSuffix(l.Failed, " …"))

@@ -157,3 +157,14 @@ func TestLoadLooksForCertificates(t *testing.T) {
 	_, err = project.Load(dir)
 	require.NoError(t, err)
 }
+
+func TestWhatNodesPullWithIsOnesOwn(t *testing.T) {
+	t.Parallel()
+	_, err := project.Parse("kfdev.yaml", []byte(head+`environments:
+  staging:
+    cluster: {context: s}
+    registry: {push: r.example.com/x, pullSecret: {namespace: vault, name: pull}}
+    secrets: [{namespace: vault, name: pull, type: kubernetes.io/dockerconfigjson, keys: {.dockerconfigjson: {env: LOGIN}}}]
+`))
+	require.NoError(t, err)
+}

@@ -100,12 +100,17 @@ func (v *validator) secrets(at []any, all []Secret) {
 }
 
 // sameSecrets wants every environment, dev among them, to have the Secrets that
-// another has: only where their values come from differs.
+// another has: only where their values come from differs. What nodes pull with
+// is no part of the stack, and may be one's own.
 func (v *validator) sameSecrets(all Environments) {
 	of := map[SecretName]string{} // an environment that has it
 	names := append([]string{DevName}, slices.Sorted(maps.Keys(all.Others))...)
 	for _, name := range names {
+		pulls := all.Others[name].Registry.PullSecret
 		for _, s := range all.SecretsOf(name) {
+			if pulls != nil && pulls.Namespace == s.Namespace && pulls.Name == s.Name {
+				continue
+			}
 			of[SecretName{Namespace: s.Namespace, Name: s.Name}] = name
 		}
 	}

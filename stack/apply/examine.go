@@ -106,6 +106,12 @@ func (a *Applier) examine(ctx context.Context, set Set) (*work, error) {
 		if !wanted[m.key()] {
 			w.gone = append(w.gone, gone{Member: m, set: set.Name})
 		}
+		wanted[m.key()] = true
+	}
+	for _, o := range set.Delete { // what an earlier release left behind
+		if !wanted[o.key()] {
+			w.gone = append(w.gone, gone{Member: Member{Object: o}, set: set.Name})
+		}
 	}
 	if err := a.look(ctx, set.Name, w); err != nil {
 		return nil, &fault.Error{Op: "looking at the cluster", Subject: set.Name, Err: err}

@@ -58,7 +58,7 @@ that, or says what is no longer as it was.`,
 	}
 	cmd.Flags().StringVar(&o.Release, "release", "", "an earlier release, by its digest")
 	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
-	pruneNamespaces(cmd, &o)
+	placeFlags(cmd, &o)
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to a file")
 	return cmd
 }
@@ -137,6 +137,9 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 		for _, o := range r.Objects {
 			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
 		}
+	}
+	for _, o := range p.Orphaned {
+		fmt.Fprintf(w, "  orphaned   namespace %s: its profile left the project on %s\n", o.Namespace, o.Since.Local().Format("2006-01-02"))
 	}
 	if unchanged > 0 {
 		fmt.Fprintf(w, "  %d objects unchanged\n", unchanged)
@@ -238,12 +241,14 @@ with the next. No field is ever taken from another owner unless --take-from says
 	cmd.Flags().StringVar(&o.Release, "release", "", "an earlier release, by its digest")
 	cmd.Flags().StringVar(&plan, "plan", "", "a plan that kfdev plan --out wrote: exactly that is done")
 	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
-	pruneNamespaces(cmd, &o.PlanOptions)
+	placeFlags(cmd, &o.PlanOptions)
 	cmd.MarkFlagsMutuallyExclusive("plan", "release")
 	return cmd
 }
 
-func pruneNamespaces(cmd *cobra.Command, o *envs.PlanOptions) {
+// placeFlags are those about what the environment had before.
+func placeFlags(cmd *cobra.Command, o *envs.PlanOptions) {
+	cmd.Flags().StringVar(&o.FromProject, "from-project", "", "the project that the environment is of until now, and whose place this one takes")
 	cmd.Flags().BoolVar(&o.PruneNamespaces, "prune-namespaces", false, "delete the namespaces of profiles that have left the project, with everything in them")
 }
 
