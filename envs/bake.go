@@ -254,7 +254,7 @@ func (b *baker) keep(ctx context.Context) error {
 // push brings the image into the local registry.
 func (b *baker) push(ctx context.Context) error {
 	from, _ := b.target.(contents) // as make read it
-	copier := images.Copier{From: b.withBaked(from, []lock.Image{b.locked()}), To: b.target, Sink: b.sink, Task: "sync/bake/push"}
+	copier := images.Copier{From: withBaked([]*place{b.storePlace()}, from, []lock.Image{b.locked()}), To: b.target, Sink: b.sink, Task: "sync/bake/push"}
 	_, err := copier.Copy(ctx, b.derived.Ref)
 	return err
 }

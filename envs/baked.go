@@ -99,19 +99,20 @@ type contents interface {
 	Blob(ctx context.Context, repository string, desc v1.Descriptor) (io.ReadCloser, error)
 }
 
-// bakedOrigin serves baked images: what baking added from the store, the rest
-// from where their bases come from. All other images are the rest's alone.
+// bakedOrigin serves baked images: what baking added from the places that may
+// have it, the rest from there too, or from where their bases come from. All
+// other images are the rest's alone.
 type bakedOrigin struct {
-	store *store.Origin
+	own   chain
 	rest  contents
 	bases map[string]string // the baked image's repository → the base's
 }
 
-var _ images.Origin = bakedOrigin{}
+var _ images.Referring = bakedOrigin{}
 
-// withBaked returns rest with the baked images beside it.
-func (e *Engine) withBaked(rest contents, baked []lock.Image) images.Origin {
-	o := bakedOrigin{store: store.NewOrigin(e.store, images.FromBake), rest: rest, bases: map[string]string{}}
+// withBaked returns rest with the baked images beside it, which own has.
+func withBaked(own []*place, rest contents, baked []lock.Image) images.Origin {
+	o := bakedOrigin{own: chain{kind: images.FromBake, places: own}, rest: rest, bases: map[string]string{}}
 	for _, i := range baked {
 		if base, err := images.ParseRef(i.Bake.Base); err == nil { // the lock was validated
 			o.bases[i.Repository] = base.Repository
@@ -125,10 +126,15 @@ func (o bakedOrigin) Kind() images.OriginKind { return images.FromBake }
 
 // Manifest returns a manifest or index.
 func (o bakedOrigin) Manifest(ctx context.Context, ref images.Ref) (images.Manifest, error) {
-	if _, baked := o.bases[ref.Repository]; baked {
-		return o.store.Manifest(ctx, ref)
+	if _, baked := o.bases[ref.Repository]; !baked {
+		return o.rest.Manifest(ctx, ref)
 	}
-	return o.rest.Manifest(ctx, ref)
+	m, err := o.own.Manifest(ctx, ref)
+	if fault.KindOf(err) == fault.NotFound {
+		err = &fault.Error{Op: "looking for what was baked", Subject: ref.Repository, Err: err,
+			Hint: "it was baked on another machine, and can be made again only there: promote from that one first"}
+	}
+	return m, err
 }
 
 // Blob opens a config or layer.
@@ -137,12 +143,28 @@ func (o bakedOrigin) Blob(ctx context.Context, repository string, desc v1.Descri
 	if !baked {
 		return o.rest.Blob(ctx, repository, desc)
 	}
-	has, err := o.store.Has(ctx, repository, desc)
-	if err != nil {
-		return nil, err
+	below := &place{name: "its base " + base, from: underBase{o.rest, base}}
+	return chain{places: append(slices.Clip(o.own.places), below)}.Blob(ctx, repository, desc)
+}
+
+// Referrers lists what is about a manifest.
+func (o bakedOrigin) Referrers(ctx context.Context, ref images.Ref, artifactType string) ([]v1.Descriptor, error) {
+	if _, baked := o.bases[ref.Repository]; baked {
+		return o.own.Referrers(ctx, ref, artifactType)
 	}
-	if has {
-		return o.store.Blob(ctx, repository, desc)
+	if rest, knows := o.rest.(referring); knows {
+		return rest.Referrers(ctx, ref, artifactType)
 	}
-	return o.rest.Blob(ctx, base, desc)
+	return nil, nil
+}
+
+// underBase has the layers of a baked image's base.
+type underBase struct {
+	contents
+	base string
+}
+
+// Blob opens a layer of the base.
+func (o underBase) Blob(ctx context.Context, _ string, desc v1.Descriptor) (io.ReadCloser, error) {
+	return o.contents.Blob(ctx, o.base, desc)
 }

@@ -209,15 +209,11 @@ func (p *promotion) copyImages(ctx context.Context, _ *ledger.Lease, result *Pro
 	if err != nil {
 		return err
 	}
-	from, err := p.origin(ctx, p.lock, p.lock.Images)
-	if err != nil {
-		return err
-	}
 	var refs []images.Ref
 	for _, i := range p.lock.Images {
 		refs = append(refs, i.Ref())
 	}
-	copier := images.Copier{From: from, To: r.target, Sink: p.sink, Task: "promote/images", Referrers: true}
+	copier := images.Copier{From: p.nearby(r.target), To: r.target, Sink: p.sink, Task: "promote/images", Referrers: true}
 	if result.Copied, err = copier.Copy(ctx, refs...); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (e *Engine) hasBlobs(ctx context.Context, i lock.Image) error {
 func (e *Engine) origin(ctx context.Context, l lock.Lock, all []lock.Image) (images.Origin, error) {
 	if baked := bakedIn(all); len(baked) > 0 {
 		rest, err := e.origin(ctx, l, slices.DeleteFunc(slices.Clone(all), func(i lock.Image) bool { return i.Origin == images.FromBake }))
-		return e.withBaked(rest, baked), err
+		return withBaked([]*place{e.storePlace()}, rest, baked), err
 	}
 	if l.Origin == images.FromRegistry {
 		return e.remote, nil

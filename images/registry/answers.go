@@ -53,6 +53,18 @@ func (o *Origin) Answers(ctx context.Context, repositories []string, within time
 	return nil
 }
 
+// Answers asks the registry that a repository lies in whether it is there,
+// without retries.
+func (t *Target) Answers(ctx context.Context, repository string, within time.Duration) error {
+	repo, err := t.repository(repository)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return explain("asking the registry", repo.RegistryStr(), repo.RegistryStr(), t.c.answers(limited, repo.Registry))
+}
+
 // anyAnswers asks all candidates at once; one that answers is enough.
 func (c *client) anyAnswers(ctx context.Context, repos []name.Repository) error {
 	ctx, cancel := context.WithCancel(ctx)

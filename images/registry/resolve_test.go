@@ -144,6 +144,14 @@ func TestAnswers(t *testing.T) {
 	require.ErrorContains(t, err, portal.addr)
 	require.NotContains(t, err.Error(), good.addr)
 
+	for _, addr := range []string{good.addr, locked.addr} {
+		require.NoError(t, registry.NewTarget(cfg, registry.MirrorLayout(addr)).Answers(t.Context(), "x", 5*time.Second))
+	}
+	for _, addr := range []string{silent.Addr().String(), portal.addr} {
+		err = registry.NewTarget(cfg, registry.MirrorLayout(addr)).Answers(t.Context(), "x", within)
+		require.ErrorContains(t, err, addr+" does not answer")
+	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, o.Answers(ctx, []string{good.addr + "/x"}, within), context.Canceled)
