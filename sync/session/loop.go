@@ -281,6 +281,7 @@ func (l *loop) drop(err error) {
 	l.link = nil
 	l.dropLink()
 	l.saver.doubt()
+	l.dropRun(l.remote.sending != nil)
 	if going := l.remote.sending; going != nil {
 		l.remote.unsure = append(l.remote.unsure, going.changes...)
 		l.finish(going, nil)

@@ -110,7 +110,8 @@ type Run struct {
 	Code    int           `json:"code"`
 	Took    time.Duration `json:"took"`
 	Output  string        `json:"output,omitempty"` // its end
-	Error   string        `json:"error,omitempty"`  // why it could not be run
+	Error   string        `json:"error,omitempty"`  // why it could not be run, or what became of it
+	Lost    bool          `json:"lost,omitempty"`   // the connection was lost meanwhile: its end is not known
 }
 
 // Undone is what Undo did.

@@ -46,6 +46,7 @@ func (l *loop) step() {
 			l.send(s, nil)
 		}
 	}
+	l.rerun()
 }
 
 // idle is true while nothing is on its way to either side.

@@ -84,6 +84,9 @@ func batchText(b session.Batch) string {
 // runText says what became of the on-change command, with what it wrote.
 func runText(r session.Run) string {
 	head := "ran " + strings.Join(r.Command, " ") + ": "
+	if r.Lost {
+		return head + printable(r.Error)
+	}
 	if r.Error != "" {
 		return head + "it could not be run: " + printable(r.Error)
 	}
