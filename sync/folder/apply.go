@@ -60,19 +60,20 @@ func (f *Folder) Apply(ctx context.Context, changes []tree.Change, from endpoint
 
 // apply is one call of Apply.
 type apply struct {
-	f        *Folder
-	state    *state
-	root     *beneath.Root // keeps the folder that is staged in
-	changes  []tree.Change
-	outcomes []endpoint.Outcome
-	staged   []staged
-	base     string // the folder that what is staged is in; "" while there is none
-	apart    string // what names in it begin with
-	batch    string // its name as one of the trash; "" where nothing is taken away
-	bytes    int64  // of what was taken away
-	took     bool   // something was taken away
-	checked  map[string]content
-	folder   struct { // see folderOf
+	f         *Folder
+	state     *state
+	root      *beneath.Root // keeps the folder that is staged in
+	changes   []tree.Change
+	outcomes  []endpoint.Outcome
+	staged    []staged
+	base      string // the folder that what is staged is in; "" while there is none
+	apart     string // what names in it begin with
+	batch     string // its name as one of the trash; "" where nothing is taken away
+	bytes     int64  // of what was taken away
+	took      bool   // something was taken away
+	discarded int    // caches that were, with their folders
+	checked   map[string]content
+	folder    struct { // see folderOf
 		path  string
 		known bool
 		stat  beneath.Stat

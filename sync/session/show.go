@@ -122,8 +122,12 @@ func (l *loop) status() Status {
 			st.Conflicts = append(st.Conflicts, l.show(conflict))
 		}
 	}
+	var stays []string
 	for _, p := range l.problems {
-		if p.told {
+		switch {
+		case p.stays && !l.staysBelow(string(p.Path)):
+			stays = append(stays, p.note())
+		case p.told:
 			st.Problems = append(st.Problems, p.Problem)
 		}
 	}
@@ -132,6 +136,8 @@ func (l *loop) status() Status {
 		h := showHalt(l.halt, c.Name)
 		st.Halt = &h
 	}
+	slices.Sort(stays)
+	st.Notes = append(st.Notes, stays...)
 	st.Notes = append(st.Notes, l.rules.Notes()...)
 	st.Notes = append(st.Notes, l.local.ep.Info().Notes...)
 	if l.link != nil {
