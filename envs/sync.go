@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -80,7 +79,7 @@ func (s *Sync) configure(entry project.Sync, o SyncOptions) (err error) {
 	c := session.Config{
 		Name: s.Name, Local: s.Local, Remote: s.Remote, Target: s.Target.String(), State: s.Dir,
 		Mode: entry.Mode, Limits: entry.Limits(), OnChange: entry.OnChange, IsRuleFile: ignore.IsRuleFile,
-		Rules: s.rules, Open: s.open,
+		Open: s.open,
 	}
 	if o.Mode != "" {
 		if c.Mode, err = reconcile.ParseMode(o.Mode); err != nil {
@@ -100,15 +99,6 @@ func (s *Sync) configure(entry project.Sync, o SyncOptions) (err error) {
 	}
 	s.config = c
 	return nil
-}
-
-// rules reads what is ignored.
-func (s *Sync) rules() (session.Rules, error) {
-	rules, err := ignore.Load(s.Local)
-	if err != nil {
-		return nil, &fault.Error{Op: "reading what is ignored", Subject: s.Local, Err: err}
-	}
-	return rules, nil
 }
 
 // open opens the local folder.
@@ -148,7 +138,11 @@ func (s *Sync) run(ctx context.Context, connect connector, w SyncWatcher) (err e
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var feed control.Feed
+	s.warnOfSize(ctx)
 	c := s.config
+	if err := s.guarded(&c); err != nil {
+		return err
+	}
 	c.Connect = connect
 	c.Events = func(e session.Event) {
 		feed.Send(e)
@@ -165,10 +159,6 @@ func (s *Sync) run(ctx context.Context, connect connector, w SyncWatcher) (err e
 	if w.Running != nil {
 		w.Running(running)
 	}
-	var counting sync.WaitGroup
-	counting.Go(func() { s.warnOfSize(ctx) })
-	defer counting.Wait()
-	defer stop()
 	return running.Run(ctx)
 }
 

@@ -95,9 +95,11 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	if l.saver.store, err = ancestor.Open(s.config.State); err != nil {
 		return err
 	}
-	if l.rules, err = s.config.Rules(); err != nil {
+	rules, err := s.config.Rules()
+	if err != nil {
 		return err
 	}
+	l.setRules(rules)
 	folder, err := s.config.Open(ctx, l.rules)
 	if err != nil {
 		return err
