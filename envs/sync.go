@@ -42,7 +42,8 @@ type Sync struct {
 
 	engine    *Engine
 	config    session.Config
-	ephemeral bool // a container of the helper's own may be added
+	maxFile   int64 // bytes of a file that is taken from the pod; 0: any
+	ephemeral bool  // a container of the helper's own may be added
 }
 
 // Sync works out a session. Nothing runs yet.
@@ -97,15 +98,19 @@ func (s *Sync) configure(entry project.Sync, o SyncOptions) (err error) {
 	if len(o.OnChange) > 0 {
 		c.OnChange = o.OnChange
 	}
-	s.config = c
+	s.config, s.maxFile = c, entry.MaxFileBytes()
 	return nil
 }
+
+// keepFree is how much of this machine's disk pods leave free, bytes.
+const keepFree = 1 << 30
 
 // open opens the local folder.
 func (s *Sync) open(ctx context.Context, rules session.Rules) (session.Folder, error) {
 	f, err := folder.Open(ctx, folder.Options{
 		Root: s.Local, Session: s.Name, Rules: rules, ParseRules: folder.ParseRules,
 		Cache: filepath.Join(s.Dir, "index"), Sink: s.engine.sink,
+		ArriveBytes: s.maxFile, KeepFree: keepFree,
 	})
 	if err != nil {
 		return nil, err // and not a Folder that is nil

@@ -71,8 +71,8 @@ func (a *apply) leadsOut(path string) bool {
 // discard moves a cache to the trash. Undo does not bring it back.
 func (a *apply) discard(path string) error {
 	a.bytes += a.size(path)
-	a.discarded++
-	err := a.root.Rename(path, a.in(a.apart+"cache-"+strconv.Itoa(a.discarded)), beneath.Replace)
+	a.caches++
+	err := a.root.Rename(path, a.in(a.apart+"cache-"+strconv.Itoa(a.caches)), beneath.Replace)
 	if gone(err) {
 		return nil
 	}
