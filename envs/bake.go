@@ -19,7 +19,6 @@ import (
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/running"
 	"github.com/kfdev/kfdev/sync/bake"
-	"github.com/kfdev/kfdev/sync/ignore"
 	"github.com/kfdev/kfdev/sync/pod"
 )
 
@@ -188,9 +187,9 @@ func (b *baker) make(ctx context.Context) (err error) {
 	}
 	uid, gid, _ := base.Owner() // root's where it is not known
 	folder := b.file.LocalPath(b.entry)
-	rules, err := ignore.Load(folder)
+	rules, err := b.ignored(folder)
 	if err != nil {
-		return &fault.Error{Op: "reading what is ignored", Subject: folder, Err: err}
+		return err
 	}
 	collected, err := bake.Collect(ctx, bake.Options{
 		Root: folder, Ignored: rules.Ignored, Remote: b.entry.Remote, UID: uid, GID: gid, AllowSecrets: b.options.AllowSecrets,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
@@ -43,7 +42,8 @@ type Sync struct {
 
 	engine    *Engine
 	config    session.Config
-	ephemeral bool // a container of the helper's own may be added
+	maxFile   int64 // bytes of a file that is taken from the pod; 0: any
+	ephemeral bool  // a container of the helper's own may be added
 }
 
 // Sync works out a session. Nothing runs yet.
@@ -80,7 +80,7 @@ func (s *Sync) configure(entry project.Sync, o SyncOptions) (err error) {
 	c := session.Config{
 		Name: s.Name, Local: s.Local, Remote: s.Remote, Target: s.Target.String(), State: s.Dir,
 		Mode: entry.Mode, Limits: entry.Limits(), OnChange: entry.OnChange, IsRuleFile: ignore.IsRuleFile,
-		Rules: s.rules, Open: s.open,
+		Open: s.open,
 	}
 	if o.Mode != "" {
 		if c.Mode, err = reconcile.ParseMode(o.Mode); err != nil {
@@ -98,24 +98,19 @@ func (s *Sync) configure(entry project.Sync, o SyncOptions) (err error) {
 	if len(o.OnChange) > 0 {
 		c.OnChange = o.OnChange
 	}
-	s.config = c
+	s.config, s.maxFile = c, entry.MaxFileBytes()
 	return nil
 }
 
-// rules reads what is ignored.
-func (s *Sync) rules() (session.Rules, error) {
-	rules, err := ignore.Load(s.Local)
-	if err != nil {
-		return nil, &fault.Error{Op: "reading what is ignored", Subject: s.Local, Err: err}
-	}
-	return rules, nil
-}
+// keepFree is how much of this machine's disk pods leave free, bytes.
+const keepFree = 1 << 30
 
 // open opens the local folder.
 func (s *Sync) open(ctx context.Context, rules session.Rules) (session.Folder, error) {
 	f, err := folder.Open(ctx, folder.Options{
 		Root: s.Local, Session: s.Name, Rules: rules, ParseRules: folder.ParseRules,
 		Cache: filepath.Join(s.Dir, "index"), Sink: s.engine.sink,
+		ArriveBytes: s.maxFile, KeepFree: keepFree,
 	})
 	if err != nil {
 		return nil, err // and not a Folder that is nil
@@ -148,7 +143,11 @@ func (s *Sync) run(ctx context.Context, connect connector, w SyncWatcher) (err e
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var feed control.Feed
+	s.warnOfSize(ctx)
 	c := s.config
+	if err := s.guarded(&c); err != nil {
+		return err
+	}
 	c.Connect = connect
 	c.Events = func(e session.Event) {
 		feed.Send(e)
@@ -165,10 +164,6 @@ func (s *Sync) run(ctx context.Context, connect connector, w SyncWatcher) (err e
 	if w.Running != nil {
 		w.Running(running)
 	}
-	var counting sync.WaitGroup
-	counting.Go(func() { s.warnOfSize(ctx) })
-	defer counting.Wait()
-	defer stop()
 	return running.Run(ctx)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/pod"
 	"github.com/kfdev/kfdev/sync/reconcile"
@@ -39,6 +40,7 @@ func TestASessionIsWorkedOut(t *testing.T) {
 	require.Equal(t, reconcile.OneWay, nb.config.Mode)
 	require.Equal(t, reconcile.Limits{Percent: 25}, nb.config.Limits)
 	require.Equal(t, []string{"make"}, nb.config.OnChange)
+	require.EqualValues(t, project.DefaultMaxFile, nb.maxFile)
 	require.True(t, nb.ephemeral)
 
 	nb, err = e.Sync(SyncOptions{

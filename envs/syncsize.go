@@ -2,10 +2,12 @@ package envs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/sync/ignore"
@@ -14,13 +16,18 @@ import (
 // largeTree is how many paths are more than a session starts quickly with.
 const largeTree = 200_000
 
-// warnOfSize tells of a folder that is larger than that, beside the session's
-// start.
+// countWithin bounds how long a session's start waits for the count.
+const countWithin = 5 * time.Second
+
+// warnOfSize tells of a folder that is larger than that, before the session
+// starts.
 func (s *Sync) warnOfSize(ctx context.Context) {
-	rules, err := ignore.Load(s.Local)
+	rules, err := s.engine.ignored(s.Local)
 	if err != nil {
 		return // the session tells
 	}
+	ctx, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
 	if text := tooLarge(ctx, s.Local, rules, largeTree); text != "" {
 		progress.Warn(s.engine.sink, text)
 	}
@@ -59,6 +66,9 @@ func tooLarge(ctx context.Context, root string, rules *ignore.Rules, limit int) 
 		}
 		return nil
 	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("counting the paths of %s took too long, at %d of them: starting takes long, too", root, all)
+	}
 	if err != nil || all <= limit {
 		return ""
 	}

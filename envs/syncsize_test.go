@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,6 +35,9 @@ func TestALargeFolderIsToldOf(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Empty(t, size(ended))
+	late, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	require.Contains(t, size(late), "took too long")
 	require.NoError(t, os.WriteFile(filepath.Join(root, ".kfdevignore"), []byte("data/deep\n"), 0o644))
 	require.Empty(t, size(t.Context()))
 }

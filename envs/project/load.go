@@ -215,6 +215,7 @@ const (
 	valueForm  = `^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$`
 	objectForm = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	limitForm  = `^([1-9][0-9]*|([1-9][0-9]?|100)%|off)$`
+	sizeForm   = `^([1-9][0-9]*(Ki|Mi|Gi|Ti)?|off)$`
 	sumForm    = `^[0-9a-f]{64}$`
 	hostForm   = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$`
 	mirrorForm = `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([-a-z0-9._]*[a-z0-9])?)*$`

@@ -31,6 +31,8 @@ type Sync struct {
 	OnChange Command `yaml:"onChange,omitempty"`
 	// How much one batch may delete before a person is asked: a count of paths (200), a percentage (25%), or off. Left out: 50 paths that are more than 50%.
 	MaxDelete MaxDelete `yaml:"maxDelete,omitempty"`
+	// The largest file that is taken from the pod: 500Mi, 20Gi, a count of bytes, or off. Left out: 4Gi.
+	MaxFile MaxFile `yaml:"maxFile,omitempty"`
 	// false never adds an ephemeral container to the pod. Left out: one is added where the image has no shell to start the helper with; it stays until the pod ends.
 	Ephemeral *bool `yaml:"ephemeral,omitempty"`
 }

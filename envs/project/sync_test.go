@@ -17,8 +17,8 @@ import (
 const full = `sync:
   - {name: nb, local: ./src/, remote: /home/jovyan/src, target: {jupyterhub: dev}}
   - {name: train, local: ., remote: /work, target: tfjob/train/worker-0, container: tensorflow, namespace: ml,
-     mode: one-way, onChange: [python, -m, pytest], maxDelete: 25%, ephemeral: false}
-  - {name: web, local: web, remote: /srv, target: statefulset/web -n web -c app, onChange: "make && ./run", maxDelete: 200}
+     mode: one-way, onChange: [python, -m, pytest], maxDelete: 25%, maxFile: 20Gi, ephemeral: false}
+  - {name: web, local: web, remote: /srv, target: statefulset/web -n web -c app, onChange: "make && ./run", maxDelete: 200, maxFile: 1000}
 environments:
   dev: {cluster: {kind: {}}}
   staging:
@@ -47,6 +47,7 @@ func TestSyncIsRead(t *testing.T) {
 	require.True(t, nb.MayBeEphemeral())
 	require.Empty(t, nb.OnChange)
 	require.Equal(t, reconcile.Limits{}, nb.Limits())
+	require.EqualValues(t, project.DefaultMaxFile, nb.MaxFileBytes())
 	target, err := nb.PodTarget()
 	require.NoError(t, err)
 	require.Equal(t, pod.Target{Kind: pod.KindJupyterHub, Name: "dev"}, target)
@@ -54,6 +55,7 @@ func TestSyncIsRead(t *testing.T) {
 	train, _ := f.SyncNamed("train")
 	require.Equal(t, project.Command{"python", "-m", "pytest"}, train.OnChange)
 	require.Equal(t, reconcile.Limits{Percent: 25}, train.Limits())
+	require.EqualValues(t, 20<<30, train.MaxFileBytes())
 	require.Equal(t, reconcile.OneWay, train.Mode)
 	require.False(t, train.MayBeEphemeral())
 	target, err = train.PodTarget()
@@ -113,6 +115,9 @@ func TestBadSyncIsRefusedWithEveryPlace(t *testing.T) {
 		"a command's mapping":       {entry("pod/d", "pod/d, onChange: {a: b}"), []string{`kfdev.yaml:5:65: sync[0].onChange: a string or a list is wanted, not a mapping`}, false},
 		"a limit":                   {entry("pod/d", "pod/d, maxDelete: 101%"), []string{`kfdev.yaml:5:66: "101%" is no limit: write a count of paths (200), a percentage (25%), or off`}, false},
 		"a limit of none":           {entry("pod/d", "pod/d, maxDelete: 0"), []string{`kfdev.yaml:5:66: "0" is no limit: write a count of paths (200), a percentage (25%), or off`}, false},
+		"a size":                    {entry("pod/d", "pod/d, maxFile: 5GB"), []string{`kfdev.yaml:5:64: "5GB" is no size: write 500Mi, 20Gi, a count of bytes, or off`}, false},
+		"a size of none":            {entry("pod/d", "pod/d, maxFile: 0"), []string{`kfdev.yaml:5:64: "0" is no size: write 500Mi, 20Gi, a count of bytes, or off`}, false},
+		"too large a size":          {entry("pod/d", "pod/d, maxFile: 9000000Ti"), []string{`kfdev.yaml:5:64: "9000000Ti" is no size: write 500Mi, 20Gi, a count of bytes, or off`}, true},
 		"a folder of one pod twice": {head + "sync: [{name: a, local: b, remote: /c, target: pod/d}, {name: b, local: b, remote: /c/d, target: {pod: d}}]\n", []string{`kfdev.yaml:5:84: /c/d is in the same pod as /c of the entry "a": sync one of them`}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,6 +30,7 @@ func (v *validator) syncs(all []Sync) {
 		}
 		v.command(sub(at, "onChange"), s.OnChange)
 		v.limit(sub(at, "maxDelete"), string(s.MaxDelete))
+		v.size(sub(at, "maxFile"), s.MaxFile)
 		if v.target(at, s) {
 			v.shared(at, s, all[:i])
 		}

@@ -7,6 +7,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kfdev/kfdev/sync/chunk"
@@ -36,8 +37,8 @@ type Endpoint interface {
 	// first is seen. It fetches what it lacks from. Each change has an outcome,
 	// in the same order; a change whose path is no longer what From says is left
 	// alone. A change of the path "" from nothing to a folder makes the root. A
-	// folder that holds what is ignored is not removed (ErrRefused, which says what
-	// stays), nor one that holds what is not known yet (ErrChanged). An error means
+	// folder that holds what is ignored is not removed (ErrStays), unless that is a
+	// cache that anybody can make again, nor one that holds what is not known yet (ErrChanged). An error means
 	// that it is not known what was done: Scan is needed.
 	Apply(ctx context.Context, changes []tree.Change, from Fetcher) ([]Outcome, error)
 	// Undo puts back what the last batch that Apply did took away or replaced,
@@ -138,6 +139,9 @@ var (
 	// ErrRefused: it would not be safe: a path that leads outside of the root, a
 	// device, more than a cap allows.
 	ErrRefused = errors.New("refused")
+	// ErrStays is an ErrRefused: a folder is not removed, because of what it holds
+	// beside what is synced.
+	ErrStays = fmt.Errorf("%w: the folder stays", ErrRefused)
 	// ErrRescan: changes were missed.
 	ErrRescan = errors.New("changes were missed: the folder must be looked at again")
 	// ErrRootGone: the root is not there, or is no folder.

@@ -71,7 +71,9 @@ type apply struct {
 	batch    string // its name as one of the trash; "" where nothing is taken away
 	bytes    int64  // of what was taken away
 	took     bool   // something was taken away
+	caches   int    // that were, with their folders
 	checked  map[string]content
+	room     room
 	folder   struct { // see folderOf
 		path  string
 		known bool
@@ -140,6 +142,8 @@ func (a *apply) check(i int) {
 	case o.Err != nil:
 	case c.To.Kind == tree.File && (c.To.Size < 0 || c.To.Size > a.f.o.Caps.FileBytes):
 		o.Err = fmt.Errorf("%w: %d bytes are more than the %d that are allowed", endpoint.ErrRefused, c.To.Size, a.f.o.Caps.FileBytes)
+	case c.To.Kind == tree.File && !execOnly(c) && a.f.o.ArriveBytes > 0 && c.To.Size > a.f.o.ArriveBytes:
+		o.Err = fmt.Errorf("%w: its %d bytes are more than the %d that are taken from the other side: raise maxFile of the sync entry in kfdev.yaml, or add it to .kfdevignore", endpoint.ErrRefused, c.To.Size, a.f.o.ArriveBytes)
 	case c.To.Kind == tree.Symlink && !inside(c.Path, c.To.Target):
 		o.Err = fmt.Errorf("%w: a symbolic link to %q may lead out of the folder", endpoint.ErrRefused, c.To.Target)
 	case c.To.Kind > tree.Symlink:

@@ -37,6 +37,11 @@ type Options struct {
 	// Caps are limits; 0 in them: a file of any size, wire.MaxPaths paths, and
 	// tree.MaxDepth folders.
 	Caps wire.Caps
+	// ArriveBytes is the largest file that is taken from the other side; 0: any.
+	ArriveBytes int64
+	// KeepFree is what arriving files leave free of the file system, bytes, but no
+	// more than 5 % of it; 0: nothing.
+	KeepFree int64
 	// Cache is the file that remembers the digests of files that do not change;
 	// "": one in StateDir.
 	Cache string
@@ -48,6 +53,7 @@ type Options struct {
 	// Poll, where it is not 0, is how often to look instead of being notified.
 	Poll time.Duration
 
+	space  func(*beneath.Root) (free, of int64, err error)     // of tests
 	before func(op, path string) error                         // of tests, see beneath.Root.Before
 	watch  func(root string, o watch.Options) (watcher, error) // of tests
 }
@@ -135,6 +141,9 @@ type nothing struct{}
 func (nothing) Ignored(string, bool) bool { return false }
 
 func (o *Options) setLimits() {
+	if o.space == nil {
+		o.space = (*beneath.Root).Space
+	}
 	if o.Caps.FileBytes == 0 {
 		o.Caps.FileBytes = 1<<62 - 1
 	}

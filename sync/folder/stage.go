@@ -28,7 +28,7 @@ func (a *apply) stage(ctx context.Context, from endpoint.Fetcher) error {
 		if o.Err != nil || o.Done || c.To.Kind != tree.File && c.To.Kind != tree.Symlink || execOnly(c) {
 			continue
 		}
-		if o.Err = a.ready(); o.Err != nil {
+		if o.Err = errors.Join(a.ready(), a.fits(c.To)); o.Err != nil {
 			continue
 		}
 		switch {
@@ -289,6 +289,9 @@ func (s *stager) write(p endpoint.Piece) error {
 		return nil
 	}
 	s.wrote = s.size
+	if err := s.a.spend(len(data)); err != nil {
+		return err
+	}
 	return s.a.root.Write(s.file, data, at)
 }
 

@@ -58,9 +58,21 @@ func runner(p place, oom string) wire.Runner {
 			_ = os.WriteFile(filepath.Join("/proc", strconv.Itoa(command.Process.Pid), "oom_score_adj"), []byte(oom), 0)
 		}
 		err = command.Wait()
-		if code := command.ProcessState.ExitCode(); code >= 0 {
-			return code, nil
+		code := command.ProcessState.ExitCode()
+		if signal := signalOf(command.ProcessState); signal > 0 && ctx.Err() == nil {
+			code = 128 + signal // as a shell says it
 		}
-		return 0, err
+		if code < 0 {
+			return 0, err
+		}
+		return code, nil
 	}
+}
+
+// signalOf is the signal that killed a process; 0: none.
+func signalOf(p *os.ProcessState) int {
+	if w, ok := p.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return int(w.Signal())
+	}
+	return 0
 }

@@ -21,6 +21,11 @@ func TestRunner(t *testing.T) {
 	require.Equal(t, dir, strings.TrimSpace(stdout.String()))
 	require.Equal(t, "no\n", stderr.String())
 
+	// As out of memory does.
+	code, err = run(t.Context(), []string{"sh", "-c", "kill -9 $$"}, dir, io.Discard, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, 137, code)
+
 	_, err = run(t.Context(), []string{"/nonexistent"}, dir, io.Discard, io.Discard)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = run(t.Context(), nil, dir, io.Discard, io.Discard)

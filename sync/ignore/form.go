@@ -25,6 +25,7 @@ type form struct {
 	Version int        `cbor:"1,keyasint"`
 	Fold    bool       `cbor:"2,keyasint,omitempty"`
 	Lists   []formList `cbor:"3,keyasint,omitempty"`
+	Also    []formList `cbor:"4,keyasint,omitempty"` // of another set, which ignores what it does by itself
 }
 
 type formList struct {
@@ -38,16 +39,9 @@ type formList struct {
 // Bytes is the rules in the form that crosses the wire and is stored. Equal rules
 // give equal bytes.
 func (r *Rules) Bytes() []byte {
-	f := form{Version: formVersion, Fold: r.fold}
-	for _, l := range r.lists {
-		var lines bytes.Buffer
-		for _, p := range l.patterns {
-			lines.WriteString(p.text)
-			lines.WriteByte('\n')
-		}
-		f.Lists = append(f.Lists, formList{
-			Group: l.group, Name: []byte(l.name), Base: []byte(l.base), Lead: []byte(l.lead), Patterns: lines.Bytes(),
-		})
+	f := form{Version: formVersion, Fold: r.fold, Lists: r.form()}
+	if r.also != nil {
+		f.Also = r.also.form()
 	}
 	enc, err := cbor.CoreDetEncOptions().EncMode()
 	if err == nil {
@@ -57,6 +51,21 @@ func (r *Rules) Bytes() []byte {
 		}
 	}
 	panic("rules can't be encoded: " + err.Error()) // a struct of integers and bytes always can
+}
+
+func (r *Rules) form() []formList {
+	lists := make([]formList, 0, len(r.lists))
+	for _, l := range r.lists {
+		var lines bytes.Buffer
+		for _, p := range l.patterns {
+			lines.WriteString(p.text)
+			lines.WriteByte('\n')
+		}
+		lists = append(lists, formList{
+			Group: l.group, Name: []byte(l.name), Base: []byte(l.base), Lead: []byte(l.lead), Patterns: lines.Bytes(),
+		})
+	}
+	return lists
 }
 
 // Parse reads what Bytes wrote. It refuses all else.
@@ -83,9 +92,23 @@ func Parse(b []byte) (*Rules, error) {
 	if f.Version != formVersion {
 		return nil, fmt.Errorf("rules of version %d; this kfdev reads version %d", f.Version, formVersion)
 	}
+	r, err := f.rules(f.Lists)
+	if err == nil && len(f.Also) > 0 {
+		r.also, err = f.rules(f.Also)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(r.Bytes(), b) {
+		return nil, errors.New("rules that are not in their one form")
+	}
+	return r, nil
+}
+
+func (f *form) rules(of []formList) (*Rules, error) {
 	var lists []*list
-	for i := range f.Lists {
-		l, err := f.Lists[i].list(f.Fold)
+	for i := range of {
+		l, err := of[i].list(f.Fold)
 		if err != nil {
 			return nil, err
 		}
@@ -94,11 +117,7 @@ func Parse(b []byte) (*Rules, error) {
 	if err := ordered(lists); err != nil {
 		return nil, err
 	}
-	r := newRules(f.Fold, lists)
-	if !bytes.Equal(r.Bytes(), b) {
-		return nil, errors.New("rules that are not in their one form")
-	}
-	return r, nil
+	return newRules(f.Fold, lists), nil
 }
 
 func (f *formList) list(fold bool) (*list, error) {

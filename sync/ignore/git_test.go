@@ -180,7 +180,7 @@ func TestSameAsGit(t *testing.T) {
 					written[file] = text.String()
 					require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o644))
 				}
-				rules, err := load(repo, nil)
+				rules, err := load(repo, nil, nil)
 				require.NoError(t, err)
 				by := asked(t, repo, paths)
 				for _, p := range paths {

@@ -97,6 +97,12 @@ type Rules struct {
 	lists []*list
 	below map[string][]*list // lists with a base below the root, by base
 	notes []string
+	also  *Rules // what they ignore is ignored, too; nil: nothing more
+
+	// Of rules that a Guard loaded.
+	guard *Guard
+	said  map[string]string
+	held  Held
 
 	top    scope // of the root
 	mu     sync.RWMutex
@@ -143,7 +149,7 @@ func (r *Rules) Ignored(path string, dir bool) bool {
 	}
 	parent, name := split(path)
 	s := r.scope(parent)
-	return s.ignored || s.matches(path, name, dir, r.fold)
+	return s.ignored || s.matches(path, name, dir, r.fold) || r.also != nil && r.also.Ignored(path, dir)
 }
 
 // scope is what applies in a folder; the answer is remembered, because all files

@@ -20,9 +20,9 @@ const maxFile = 1 << 20
 // Load reads all rules that apply in a folder. A rule file that is a symbolic link
 // is not read, as with git, and so that the other side of a session can't have
 // any file of this machine read as rules.
-func Load(root string) (*Rules, error) { return load(root, Defaults()) }
+func Load(root string) (*Rules, error) { return load(root, Defaults(), nil) }
 
-func load(root string, defaults []string) (*Rules, error) {
+func load(root string, defaults []string, guard *Guard) (*Rules, error) {
 	fail := func(subject, hint string, err error) error {
 		return &fault.Error{Op: "reading the ignore rules", Subject: subject, Hint: hint, Err: err}
 	}
@@ -34,6 +34,9 @@ func load(root string, defaults []string) (*Rules, error) {
 	repo := findRepository(root)
 	conf := readConfig(repo)
 	l.rules = newRules(conf.ignoreCase, nil)
+	if guard.any() {
+		l.guard, l.own = guard, newRules(conf.ignoreCase, nil)
+	}
 	l.take(&list{group: groupDefaults, name: "kfdev's defaults"}, []byte(strings.Join(defaults, "\n")))
 	if err := l.outside(conf.excludesFile, &list{group: groupUser, name: conf.excludesFile, lead: repo.lead(root)}); err != nil {
 		return nil, fail(conf.excludesFile, "", err)
@@ -55,9 +58,8 @@ func load(root string, defaults []string) (*Rules, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a root that is not there has no rules in it
 		return nil, fail(root, "", err)
 	}
-	slices.SortStableFunc(l.rules.lists, func(a, b *list) int {
-		return cmp.Or(cmp.Compare(a.group, b.group), strings.Compare(a.base, b.base), -cmp.Compare(len(a.lead), len(b.lead)))
-	})
+	l.rules.sort()
+	l.hold()
 	if n := len(l.rules.Bytes()); n > MaxBytes || len(l.rules.lists) > maxLists {
 		return nil, fail(root, "ignore what is not needed as a whole, in a .kfdevignore file at the top",
 			fmt.Errorf("%d rule files with %d bytes, more than %d and %d", len(l.rules.lists), n, maxLists, MaxBytes))
@@ -65,13 +67,26 @@ func load(root string, defaults []string) (*Rules, error) {
 	return l.rules, nil
 }
 
+// sort puts what counts less first.
+func (r *Rules) sort() {
+	slices.SortStableFunc(r.lists, func(a, b *list) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), strings.Compare(a.base, b.base), -cmp.Compare(len(a.lead), len(b.lead)))
+	})
+}
+
 // loader collects rules.
 type loader struct {
 	rules *Rules
+	holder
 }
 
 // take adds a file's patterns, if it has any.
 func (l *loader) take(to *list, content []byte) {
+	l.takeOwn(*to, content)
+	l.takeAll(to, content)
+}
+
+func (l *loader) takeAll(to *list, content []byte) {
 	to.patterns = readPatterns(content, l.rules.fold)
 	if len(to.patterns) == 0 {
 		return
@@ -99,7 +114,12 @@ func (l *loader) outside(path string, to *list) error {
 	if err != nil {
 		return absent(err)
 	}
-	return errors.Join(l.read(f, to), f.Close())
+	content, err := readRules(f)
+	if err == nil {
+		l.take(to, content)
+		err = to.check()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // above adds the .gitignore files of the folders from the repository's top to the
@@ -136,7 +156,7 @@ func (l *loader) folder(top *os.Root, dir string) error {
 		return absent(err)
 	}
 	for _, file := range []string{gitFile, ownFile} {
-		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == file }) {
+		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == file }) && !l.guard.knows(join(dir, file)) {
 			continue
 		}
 		to := &list{group: groupGit, name: join(dir, file), base: dir}
@@ -148,7 +168,7 @@ func (l *loader) folder(top *os.Root, dir string) error {
 		}
 	}
 	for _, e := range entries {
-		if !e.IsDir() || l.rules.Ignored(join(dir, e.Name()), true) {
+		if l.skips(join(dir, e.Name()), e.IsDir()) {
 			continue
 		}
 		if err := l.folder(top, join(dir, e.Name())); err != nil {
@@ -161,34 +181,59 @@ func (l *loader) folder(top *os.Root, dir string) error {
 // inside adds a file that is in a folder which the other side may have written
 // to.
 func (l *loader) inside(top *os.Root, path string, to *list) error {
-	before, err := top.Lstat(path)
-	if err != nil || !before.Mode().IsRegular() {
-		return absent(err)
+	content, there, err := readInside(top, path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", to.name, err)
+	case to.lead == "":
+		l.takeGuarded(to, content, there)
+	default: // above the root, where the other side writes nothing
+		l.take(to, content)
 	}
-	f, err := top.Open(path)
-	if err != nil {
-		return absent(err)
-	}
-	after, err := f.Stat()
-	if err == nil && os.SameFile(before, after) { // or it was replaced just now, which is told
-		err = l.read(f, to)
-	}
-	return errors.Join(err, f.Close())
+	return to.check()
 }
 
-func (l *loader) read(f *os.File, to *list) error {
+// replacedOften bounds how often a file that was replaced while it was looked at
+// is looked at again.
+const replacedOften = 100
+
+// readInside reads a rule file. What is no file, or not for this user to read, is
+// not there.
+func readInside(top *os.Root, path string) (content []byte, there bool, err error) {
+	for range replacedOften {
+		before, err := top.Lstat(path)
+		if err != nil || !before.Mode().IsRegular() {
+			return nil, false, absent(err)
+		}
+		f, err := top.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, false, absent(err)
+		}
+		after, err := f.Stat()
+		same := err == nil && os.SameFile(before, after)
+		if same {
+			content, err = readRules(f)
+		}
+		if err = errors.Join(err, f.Close()); err != nil || same {
+			return content, err == nil, err
+		}
+	}
+	return nil, false, errors.New("it is replaced again and again")
+}
+
+// readRules reads an open rule file. What is no file has no rules.
+func readRules(f *os.File) ([]byte, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return err
+		return nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return err
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("it has more than %d bytes", maxFile)
 	}
-	if len(content) > maxFile {
-		return fmt.Errorf("%s has more than %d bytes", to.name, maxFile)
-	}
-	l.take(to, content)
-	return to.check()
+	return content, err
 }
 
 // absent is nil for what is not there or not for this user to read; git goes on

@@ -39,10 +39,18 @@ const (
 	AcceptDeletes Resumption = "accept-deletes"
 	// BringBack fills a folder that is empty or gone from the other side.
 	BringBack Resumption = "bring-back"
+	// AcceptRules has the pod's rule files count as they are. It needs no halt.
+	AcceptRules Resumption = "accept-rules"
 )
+
+// Resumptions are all of them.
+func Resumptions() []Resumption { return []Resumption{AcceptDeletes, BringBack, AcceptRules} }
 
 // resume lets the session go on.
 func (l *loop) resume(how Resumption) error {
+	if how == AcceptRules {
+		return l.acceptRules()
+	}
 	if l.halt == nil {
 		return &fault.Error{Op: "resuming the session", Subject: l.config.Name, Kind: fault.Usage, Err: errors.New("it is not halted")}
 	}
@@ -214,6 +222,9 @@ func (l *loop) undone(ctx context.Context, order []*side, batch string, updates 
 	fits := s.tree != nil // else it is being looked at, and must be again
 	for _, u := range updates {
 		result.Paths = append(result.Paths, Name(u.Path))
+		if s == l.local && l.config.IsRuleFile(u.Path) {
+			l.reloadRules()
+		}
 		if fits = fits && s.update(u); fits {
 			l.pending[u.Path] = true
 		}

@@ -60,6 +60,7 @@ type loop struct {
 	halt      *reconcile.Halt
 	accepted  *reconcile.Halt // which may be done
 	problems  map[string]*problem
+	noted     map[string]bool // folders that stay, see tellStays
 	retry     *time.Timer
 	retryAt   time.Time // when retry is due; zero: it is not
 
@@ -84,7 +85,7 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	l := &loop{
 		config: s.config, ctx: life, events: make(chan func()),
 		local: newSide(local), remote: newSide(remote),
-		base: ancestor.Nothing(), pending: map[string]bool{}, problems: map[string]*problem{},
+		base: ancestor.Nothing(), pending: map[string]bool{}, problems: map[string]*problem{}, noted: map[string]bool{},
 		decided: map[string]reconcile.Preference{},
 		merging: map[string]merge{}, holding: map[string]int{}, prefer: s.config.Prefer,
 		saver: saver{due: stopped()}, retry: stopped(), tick: time.NewTicker(tickEvery), since: time.Now(),
@@ -94,9 +95,11 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	if l.saver.store, err = ancestor.Open(s.config.State); err != nil {
 		return err
 	}
-	if l.rules, err = s.config.Rules(); err != nil {
+	rules, err := s.config.Rules()
+	if err != nil {
 		return err
 	}
+	l.setRules(rules)
 	folder, err := s.config.Open(ctx, l.rules)
 	if err != nil {
 		return err
@@ -281,6 +284,7 @@ func (l *loop) drop(err error) {
 	l.link = nil
 	l.dropLink()
 	l.saver.doubt()
+	l.dropRun(l.remote.sending != nil)
 	if going := l.remote.sending; going != nil {
 		l.remote.unsure = append(l.remote.unsure, going.changes...)
 		l.finish(going, nil)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kfdev/kfdev/sync/endpoint/endpointtest"
+	"github.com/kfdev/kfdev/sync/ignore"
 	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session"
 	"github.com/kfdev/kfdev/sync/tree"
@@ -26,6 +27,8 @@ type nothing struct{}
 func (nothing) Ignored(string, bool) bool { return false }
 func (nothing) Bytes() []byte             { return nil }
 func (nothing) Notes() []string           { return nil }
+func (nothing) Held() ignore.Held         { return ignore.Held{} }
+func (nothing) Accept() error             { return nil }
 
 // wish is content that is to be at a path in the end: what was done there last.
 type wish struct {

@@ -59,10 +59,13 @@ func newPair(tb testing.TB) *pair {
 	p = &pair{t: tb, local: filepath.Join(base, "local"), remote: filepath.Join(base, "remote"), state: filepath.Join(base, "state"), place: "one"}
 	require.NoError(tb, os.Mkdir(p.local, 0o755))
 	require.NoError(tb, os.Mkdir(p.remote, 0o755))
+	guard, err := ignore.OpenGuard(p.local, filepath.Join(p.state, "rules.json"))
+	require.NoError(tb, err)
 	p.config = session.Config{
 		Name: "test", Local: p.local, Remote: p.remote, Target: "pod/test", State: p.state,
 		IsRuleFile: ignore.IsRuleFile,
-		Rules:      func() (session.Rules, error) { return ignore.Load(p.local) },
+		Rules:      func() (session.Rules, error) { return guard.Load() },
+		Arriving:   guard.Arriving,
 		Open: func(ctx context.Context, rules session.Rules) (session.Folder, error) {
 			return folder.Open(ctx, folder.Options{Root: p.local, Session: "test", Rules: rules, ParseRules: folder.ParseRules})
 		},

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
@@ -15,6 +16,7 @@ type problem struct {
 	tries int
 	due   time.Time
 	told  bool
+	stays bool // a folder that holds what is ignored: nothing that waits for a person
 }
 
 // refused is a change that was not made.
@@ -36,10 +38,15 @@ func (l *loop) refused(to *side, c tree.Change, o endpoint.Outcome) {
 		l.problems[c.Path] = p
 	}
 	p.Problem = Problem{Path: Name(c.Path), Side: to.name, Error: o.Err.Error()}
+	p.stays = c.To.Kind == tree.Absent && (errors.Is(o.Err, endpoint.ErrStays) || l.staysBelow(c.Path))
 	wait := min(firstRetry<<min(p.tries, 10), lastRetry)
-	if errors.Is(o.Err, endpoint.ErrChanged) && p.tries < 4 {
+	switch {
+	case p.stays:
+		wait = lastRetry
+		l.tellStays(p)
+	case errors.Is(o.Err, endpoint.ErrChanged) && p.tries < 4:
 		wait = 50 * time.Millisecond << p.tries // it is being written to
-	} else if !p.told {
+	case !p.told:
 		p.told = true
 		l.event(Event{Kind: ProblemEvent, Problem: &p.Problem})
 	}
@@ -47,6 +54,34 @@ func (l *loop) refused(to *side, c tree.Change, o endpoint.Outcome) {
 	p.due = time.Now().Add(wait)
 	l.retryBy(p.due)
 }
+
+// staysBelow is true where a folder below stays.
+func (l *loop) staysBelow(path string) bool {
+	for other, p := range l.problems {
+		if p.stays && strings.HasPrefix(other, path+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// tellStays tells of a folder that stays, once in a session: those around it are
+// not worth a word.
+func (l *loop) tellStays(p *problem) {
+	path := string(p.Path)
+	if p.told {
+		p.told = false
+		l.event(Event{Kind: SettledEvent, Text: path})
+	}
+	if l.noted[path] || l.staysBelow(path) {
+		return
+	}
+	l.noted[path] = true
+	l.event(Event{Kind: NoteEvent, Text: p.note()})
+}
+
+// note is what is said of a folder that stays.
+func (p *problem) note() string { return string(p.Path) + " in the " + p.Side + " folder: " + p.Error }
 
 // retryBy has again called at that time, or earlier.
 func (l *loop) retryBy(at time.Time) {

@@ -102,7 +102,7 @@ func oneHistory(t *testing.T, seed uint64) {
 				require.True(t, h.ever[c], "%s in %s holds what nobody wrote: %.20q", path, side, c)
 			}
 		}
-		staged, err := filepath.Glob(filepath.Join(side, endpoint.StateDir, "stage*", "*"))
+		staged, err := filepath.Glob(filepath.Join(side, endpoint.StateDir, "staging", "*"))
 		require.NoError(t, err)
 		require.Empty(t, staged)
 	}

@@ -12,7 +12,8 @@ const maxOutput = 8 << 10
 // runner runs the on-change command, once at a time.
 type runner struct {
 	running bool
-	again   bool
+	began   time.Time
+	again   bool // once this run is over or, without a connection, both sides are alike
 	last    *Run
 }
 
@@ -26,26 +27,52 @@ func (l *loop) onChange() {
 		l.run.again = true
 		return
 	}
-	l.run.running = true
+	began := time.Now()
+	l.run.running, l.run.again, l.run.began = true, false, began
 	link := l.link
 	l.await(link, func(ctx context.Context, _ Folder) func() {
 		r := Run{Command: l.config.OnChange}
-		began := time.Now()
 		var out tail
 		code, err := link.Run(ctx, l.config.OnChange, l.config.Remote, &out, &out)
 		r.Code, r.Took, r.Output = code, time.Since(began), out.String()
 		if err != nil {
 			r.Error = err.Error()
 		}
-		return func() { l.ran(r) }
+		return func() {
+			if err != nil && link.Err() != nil {
+				return // the connection's end is on its way here, see dropRun
+			}
+			l.ran(r)
+			if l.run.again {
+				l.onChange()
+			}
+		}
 	})
 }
 
 func (l *loop) ran(r Run) {
 	l.run.running, l.run.last = false, &r
 	l.event(Event{Kind: RunEvent, Run: &r})
-	if l.run.again {
-		l.run.again = false
+}
+
+// dropRun ends a run whose connection was lost. Nobody knows what became of it,
+// nor of a batch that was on its way: the command runs again when both sides are
+// alike again, see rerun.
+func (l *loop) dropRun(sending bool) {
+	if l.run.running {
+		l.ran(Run{
+			Command: l.config.OnChange, Took: time.Since(l.run.began),
+			Lost: true, Error: "the connection was lost; it runs again when there is another one",
+		})
+		l.run.again = true
+	}
+	l.run.again = l.run.again || sending
+}
+
+// rerun runs what a lost connection has left to be run, once there is nothing
+// more to be brought to the pod: what is brought there runs it anyway.
+func (l *loop) rerun() {
+	if l.run.again && !l.run.running && !l.all && l.halt == nil && l.remote.sending == nil {
 		l.onChange()
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
+	"github.com/kfdev/kfdev/sync/ignore"
 	"github.com/kfdev/kfdev/sync/reconcile"
+	"github.com/kfdev/kfdev/sync/tree"
 	"github.com/kfdev/kfdev/sync/wire"
 	"github.com/kfdev/kfdev/sync/wire/record"
 )
@@ -36,6 +38,10 @@ type Config struct {
 	Rules func() (Rules, error)
 	// IsRuleFile is true for paths whose change means that Rules has news.
 	IsRuleFile func(path string) bool
+	// Arriving is called before changes of rule files are made in the local folder,
+	// and what it returns after; an error has them not made. nil: nobody wants to
+	// know, and the pod may have everything.
+	Arriving func(changes []tree.Change) (arrived func(), err error)
 	// Open opens the local folder.
 	Open func(ctx context.Context, rules Rules) (Folder, error)
 	// Connect waits until there is a pod, and gets into it. It tells what it waits
@@ -51,6 +57,10 @@ type Rules interface {
 	Ignored(path string, dir bool) bool
 	Bytes() []byte
 	Notes() []string
+	// Held is what the rule files no longer ignore, and stays ignored since the pod
+	// changed them. Accept has it no longer be, once Rules is called again.
+	Held() ignore.Held
+	Accept() error
 }
 
 // Folder is a side of a session; *folder.Folder is one.

@@ -122,16 +122,25 @@ func (l *loop) status() Status {
 			st.Conflicts = append(st.Conflicts, l.show(conflict))
 		}
 	}
+	var stays []string
 	for _, p := range l.problems {
-		if p.told {
+		switch {
+		case p.stays && !l.staysBelow(string(p.Path)):
+			stays = append(stays, p.note())
+		case p.told:
 			st.Problems = append(st.Problems, p.Problem)
 		}
+	}
+	if p := l.heldRules(); p != nil {
+		st.Problems = append(st.Problems, *p)
 	}
 	slices.SortFunc(st.Problems, func(a, b Problem) int { return cmp.Compare(a.Path, b.Path) })
 	if l.halt != nil {
 		h := showHalt(l.halt, c.Name)
 		st.Halt = &h
 	}
+	slices.Sort(stays)
+	st.Notes = append(st.Notes, stays...)
 	st.Notes = append(st.Notes, l.rules.Notes()...)
 	st.Notes = append(st.Notes, l.local.ep.Info().Notes...)
 	if l.link != nil {
@@ -152,57 +161,6 @@ func (l *loop) trafficNow() Traffic {
 		t.Raw += now.SentRaw + now.ReceivedRaw
 	}
 	return t
-}
-
-// reloadRules reads the rules again, and has both sides keep to them.
-func (l *loop) reloadRules() {
-	if l.reloading {
-		l.stale = true
-		return
-	}
-	l.reloading = true
-	l.work.Go(func() {
-		rules, err := l.config.Rules()
-		l.post(func() {
-			if err != nil || string(rules.Bytes()) == string(l.rules.Bytes()) {
-				l.reloaded(err)
-				return
-			}
-			l.rules = rules
-			l.giveRules(rules.Bytes())
-		})
-	})
-}
-
-// giveRules has both sides keep to new rules. Whoever connects later has them
-// from the beginning.
-func (l *loop) giveRules(rules []byte) {
-	here, there, life := l.local.ep, l.link, l.linkCtx
-	l.work.Go(func() {
-		// The one in the pod first: what it knows no more is not news here.
-		var lost error
-		if there != nil {
-			lost = there.SetRules(life, rules)
-		}
-		err := here.SetRules(l.ctx, rules)
-		l.post(func() {
-			if lost != nil && l.link == there {
-				l.drop(lost) // the next connection begins with them
-			}
-			l.reloaded(err)
-		})
-	})
-}
-
-func (l *loop) reloaded(err error) {
-	l.reloading = false
-	if err != nil {
-		l.event(Event{Kind: NoteEvent, Text: "the ignore rules were not read again: " + err.Error()})
-	}
-	if l.stale {
-		l.stale = false
-		l.reloadRules()
-	}
 }
 
 // bytesText writes bytes for people.

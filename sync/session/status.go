@@ -73,11 +73,13 @@ type Conflict struct {
 	Collides Name   `json:"collides,omitempty"`
 }
 
-// Problem is a path that could not be brought over. It is tried again.
+// Problem is a path that could not be brought over. It is tried again, unless it
+// waits for a person.
 type Problem struct {
 	Path  Name   `json:"path"`
 	Side  string `json:"side"` // that refused it: local or remote
 	Error string `json:"error"`
+	Waits bool   `json:"waits,omitempty"`
 }
 
 // Halt is why nothing is sent until a person says so.
@@ -110,7 +112,8 @@ type Run struct {
 	Code    int           `json:"code"`
 	Took    time.Duration `json:"took"`
 	Output  string        `json:"output,omitempty"` // its end
-	Error   string        `json:"error,omitempty"`  // why it could not be run
+	Error   string        `json:"error,omitempty"`  // why it could not be run, or what became of it
+	Lost    bool          `json:"lost,omitempty"`   // the connection was lost meanwhile: its end is not known
 }
 
 // Undone is what Undo did.

@@ -46,6 +46,7 @@ func (l *loop) step() {
 			l.send(s, nil)
 		}
 	}
+	l.rerun()
 }
 
 // idle is true while nothing is on its way to either side.
@@ -171,10 +172,7 @@ func (l *loop) send(to *side, changes []tree.Change) {
 	going.paths, going.changes = newPaths(changes), changes
 	to.sending = going
 	l.await(to.ep, func(ctx context.Context, ep Folder) func() {
-		outcomes, err := ep.Apply(ctx, changes, src)
-		if err == nil && len(outcomes) != len(changes) {
-			err = errors.New("not every change has an outcome")
-		}
+		outcomes, err := l.applyTo(ctx, to, ep, changes, src)
 		took := time.Now()
 		return func() { l.applied(to, going, outcomes, err, took) }
 	})

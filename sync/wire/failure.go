@@ -42,6 +42,7 @@ const (
 	codeNoSpace
 	codeReadOnly
 	codeProtocol
+	codeStays
 )
 
 // meaning is the error that a code stands for; nil for codeOther and for codes
@@ -72,6 +73,8 @@ func (c failureCode) meaning() error {
 		return syscall.EROFS
 	case codeProtocol:
 		return ErrProtocol
+	case codeStays:
+		return endpoint.ErrStays
 	default:
 		return nil
 	}
@@ -88,6 +91,9 @@ func failureOf(err error) failure {
 			f.Code = c
 			break
 		}
+	}
+	if errors.Is(err, endpoint.ErrStays) { // which is an ErrRefused, too
+		f.Code = codeStays
 	}
 	var known *fault.Error
 	if errors.As(err, &known) {

@@ -250,7 +250,7 @@ func TestNextSaysWhyAndScanHeals(t *testing.T) {
 func TestErrorsCrossAsThemselves(t *testing.T) {
 	t.Parallel()
 	for _, want := range []error{
-		endpoint.ErrChanged, endpoint.ErrRefused, endpoint.ErrRescan, endpoint.ErrRootGone, context.Canceled,
+		endpoint.ErrChanged, endpoint.ErrRefused, endpoint.ErrStays, endpoint.ErrRescan, endpoint.ErrRootGone, context.Canceled,
 		context.DeadlineExceeded, os.ErrNotExist, os.ErrExist, os.ErrPermission, syscall.ENOSPC, syscall.EROFS, ErrProtocol,
 	} {
 		got := failureOf(fmt.Errorf("writing a\x1b[31m: %w", want)).err()

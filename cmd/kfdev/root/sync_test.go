@@ -183,6 +183,19 @@ func TestSyncResumeAsksFirst(t *testing.T) {
 	require.Contains(t, stderr, "bring it back")
 }
 
+func TestSyncResumeAcceptsRules(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.session.status = session.Status{Name: "nb", State: session.InSync, Problems: []session.Problem{{Path: ".gitignore", Side: "local", Error: "the pod changed it", Waits: true}}}
+	d.serve(t)
+	code, _, stderr := d.run(t, "sync", "status")
+	require.Equal(t, 6, code)
+	require.Contains(t, stderr, "kfdev sync resume nb --accept-rules")
+	code, _, stderr = d.run(t, "sync", "resume", "nb", "--accept-rules")
+	require.Zero(t, code, stderr)
+	require.Equal(t, []string{"resume accept-rules"}, d.session.asked)
+}
+
 func TestOneSessionOfAFolder(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -197,7 +197,7 @@ func undoneText(w io.Writer, u session.Undone) error {
 }
 
 func newSyncResume(a *app) *cobra.Command {
-	var accept, back bool
+	var accept, back, rules bool
 	cmd := &cobra.Command{
 		Use:   "resume [NAME]",
 		Short: "Let a halted session go on",
@@ -208,8 +208,11 @@ put the folder back, and the session goes on by itself.
 resume says what would be deleted, and where; exit code 8. With --accept-deletes
 it is deleted there. Where more would be by then, the session halts again. What
 was deleted, kfdev sync undo brings back. With --bring-back the folder that is
-empty or gone is filled again from the other side.`,
-		Example: "  kfdev sync resume\n  kfdev sync resume nb --accept-deletes\n  kfdev sync resume nb --bring-back",
+empty or gone is filled again from the other side.
+
+Rule files that the pod changed may ignore more, but what they take back stays
+ignored until a person says so: --accept-rules has them count as they are.`,
+		Example: "  kfdev sync resume\n  kfdev sync resume nb --accept-deletes\n  kfdev sync resume nb --bring-back\n  kfdev sync resume nb --accept-rules",
 		Args:    one("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withSession(cmd, strings.Join(args, ""), func(c *control.Client, r control.Running) error {
@@ -217,15 +220,18 @@ empty or gone is filled again from the other side.`,
 				if err != nil {
 					return err
 				}
-				if h := status.Halt; h != nil && !accept && !back {
+				if h := status.Halt; h != nil && !accept && !back && !rules {
 					return &fault.Error{
 						Op: "resuming the session", Subject: r.Name, Kind: fault.Gate, Err: errors.New(h.Text),
 						Hint: "put back what is missing; or, if it is to be deleted: kfdev sync resume " + r.Name + " --accept-deletes; or, to have it here and there again: --bring-back",
 					}
 				}
 				how := session.AcceptDeletes
-				if back {
+				switch {
+				case back:
 					how = session.BringBack
+				case rules:
+					how = session.AcceptRules
 				}
 				if err := c.Resume(cmd.Context(), how); err != nil {
 					return err
@@ -239,6 +245,7 @@ empty or gone is filled again from the other side.`,
 	}
 	cmd.Flags().BoolVar(&accept, "accept-deletes", false, "have deleted on the other side what the session was halted for")
 	cmd.Flags().BoolVar(&back, "bring-back", false, "fill the folder that is empty or gone from the other side")
-	cmd.MarkFlagsMutuallyExclusive("accept-deletes", "bring-back")
+	cmd.Flags().BoolVar(&rules, "accept-rules", false, "send what rule files that the pod changed no longer ignore")
+	cmd.MarkFlagsMutuallyExclusive("accept-deletes", "bring-back", "accept-rules")
 	return cmd
 }

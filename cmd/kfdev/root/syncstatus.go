@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,6 +116,8 @@ func waitsForPerson(s session.Status) error {
 		f.Err, f.Hint = errors.New("it is halted: "+s.Halt.Text), s.Halt.Hint
 	case len(s.Conflicts) > 0:
 		f.Err, f.Hint = fmt.Errorf("conflicts wait for a person: %d", len(s.Conflicts)), "kfdev sync resolve PATH --keep local|remote|both"
+	case slices.ContainsFunc(s.Problems, func(p session.Problem) bool { return p.Waits }):
+		f.Err, f.Hint = errors.New("rule files that the pod changed wait for a person"), "change them here, or kfdev sync resume "+s.Name+" --accept-rules"
 	default:
 		f.Err = fmt.Errorf("paths can't be brought over: %d", len(s.Problems))
 	}
@@ -142,8 +145,12 @@ func sessionText(w io.Writer, s session.Status) error {
 	if h := s.Helper; h != nil {
 		rows = append(rows, []string{"helper", fmt.Sprintf("%s of memory, %s of processor time", bytesOf(h.Memory), h.CPU.Round(time.Millisecond))})
 	}
-	if s.LastRun != nil {
-		rows = append(rows, []string{"on change", fmt.Sprintf("exit code %d after %s", s.LastRun.Code, millis(s.LastRun.Took))})
+	if r := s.LastRun; r != nil {
+		text := fmt.Sprintf("exit code %d after %s", r.Code, millis(r.Took))
+		if r.Error != "" {
+			text = printable(r.Error)
+		}
+		rows = append(rows, []string{"on change", text})
 	}
 	if s.Undoable > 0 {
 		rows = append(rows, []string{"undo", fmt.Sprintf("%d batches can be brought back: kfdev sync undo", s.Undoable)})

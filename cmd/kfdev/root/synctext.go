@@ -22,7 +22,11 @@ func eventText(e session.Event) string {
 		path := shownPath(e.Conflict.Path)
 		return fmt.Sprintf("conflict: %s: %s; kfdev sync resolve %s --keep local|remote|both ends it", path, printable(e.Conflict.Why), path)
 	case session.ProblemEvent:
-		return fmt.Sprintf("problem: %s: the %s folder: %s; it is tried again", shownPath(e.Problem.Path), e.Problem.Side, printable(e.Problem.Error))
+		text := fmt.Sprintf("problem: %s: the %s folder: %s", shownPath(e.Problem.Path), e.Problem.Side, printable(e.Problem.Error))
+		if !e.Problem.Waits {
+			text += "; it is tried again"
+		}
+		return text
 	case session.SettledEvent:
 		return "settled: " + shownPath(e.Text)
 	case session.HaltEvent:
@@ -84,6 +88,9 @@ func batchText(b session.Batch) string {
 // runText says what became of the on-change command, with what it wrote.
 func runText(r session.Run) string {
 	head := "ran " + strings.Join(r.Command, " ") + ": "
+	if r.Lost {
+		return head + printable(r.Error)
+	}
 	if r.Error != "" {
 		return head + "it could not be run: " + printable(r.Error)
 	}

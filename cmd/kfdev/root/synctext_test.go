@@ -44,7 +44,8 @@ func TestWhatHappensIsSaidInALine(t *testing.T) {
 			Kind: session.RunEvent, Run: &session.Run{Command: []string{"make", "test"}, Code: 2, Took: 30 * time.Millisecond, Output: "one\r\ntwo\x1b[2J\n"},
 		},
 		"ran make: it could not be run: no such file": {Kind: session.RunEvent, Run: &session.Run{Command: []string{"make"}, Error: "no such file"}},
-		"note: slow disk": {Kind: session.NoteEvent, Text: "slow disk"},
+		"ran make: the connection was lost":           {Kind: session.RunEvent, Run: &session.Run{Command: []string{"make"}, Error: "the connection was lost", Lost: true}},
+		"note: slow disk":                             {Kind: session.NoteEvent, Text: "slow disk"},
 		"12 of 340 files, 3.1 MB of 1.20 GB to the pod": {
 			Kind: session.ProgressEvent, Text: "remote", Progress: &session.Progress{Files: 12, Of: 340, Bytes: 3_100_000, Total: 1_200_000_000},
 		},

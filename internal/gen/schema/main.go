@@ -87,6 +87,10 @@ func mapper(t reflect.Type) *jsonschema.Schema {
 		count := &jsonschema.Schema{Type: "integer", Minimum: "1"}
 		words := &jsonschema.Schema{Type: "string", Pattern: "^([1-9][0-9]*|([1-9][0-9]?|100)%|off)$"}
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{count, words}}
+	case reflect.TypeFor[project.MaxFile]():
+		count := &jsonschema.Schema{Type: "integer", Minimum: "1"}
+		words := &jsonschema.Schema{Type: "string", Pattern: "^([1-9][0-9]*(Ki|Mi|Gi|Ti)?|off)$"}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{count, words}}
 	}
 	return nil
 }

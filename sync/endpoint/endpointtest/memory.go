@@ -238,7 +238,7 @@ func (m *Memory) apply(c tree.Change, data []byte, o *endpoint.Outcome, b *memor
 	}
 	if o.Err == nil && now.Kind == tree.Dir && c.To.Kind != tree.Dir {
 		for name := range m.disk.Node(c.Path).Children() {
-			o.Err = endpoint.ErrRefused
+			o.Err = endpoint.ErrStays
 			if !m.ignored(name) {
 				o.Err = endpoint.ErrChanged
 				break

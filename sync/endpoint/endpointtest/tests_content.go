@@ -174,7 +174,7 @@ func rules(s *side) {
 	)
 	require.ErrorIs(s, outcomes[0].Err, endpoint.ErrRefused)
 	require.NoError(s, outcomes[1].Err)
-	require.ErrorIs(s, outcomes[2].Err, endpoint.ErrRefused, "it holds what is ignored")
+	require.ErrorIs(s, outcomes[2].Err, endpoint.ErrStays, "it holds what is ignored")
 	_, _, err := s.content(endpoint.Want{Path: "a/skipped/x", Entry: file("x")}, nil)
 	require.ErrorIs(s, err, endpoint.ErrRefused)
 	require.Equal(s, []byte("x"), s.Hand.Read(s, "a/skipped/x"))

@@ -40,8 +40,13 @@ type Agreed struct {
 	Gone map[string]bool
 }
 
-// MaxGone is how many paths are remembered as deleted.
-const MaxGone = 10_000
+// MaxGone is how many paths are remembered as deleted: those of a large branch
+// that another one was switched to, and of no more than maxGoneBytes each, so that
+// a pod can't have this machine remember what it likes.
+const (
+	MaxGone      = 100_000
+	maxGoneBytes = 256
+)
 
 // Put makes a path hold an entry. It is false where its folder is not there.
 func (a *Agreed) Put(path string, e tree.Entry) bool {
@@ -52,10 +57,17 @@ func (a *Agreed) Put(path string, e tree.Entry) bool {
 	switch {
 	case e.Kind != tree.Absent:
 		delete(a.Gone, path)
-	case was.Kind != tree.Absent && len(a.Gone) < MaxGone:
-		a.Gone[path] = true
+	case was.Kind != tree.Absent:
+		a.gone(path)
 	}
 	return true
+}
+
+// gone remembers a path as deleted.
+func (a *Agreed) gone(path string) {
+	if len(a.Gone) < MaxGone && len(path) <= maxGoneBytes {
+		a.Gone[path] = true
+	}
 }
 
 // Clone returns a copy of its own.

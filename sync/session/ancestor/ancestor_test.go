@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -206,4 +207,23 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(t, err)
 		require.True(t, equal(all, same))
 	})
+}
+
+func TestDeletionsAreRememberedUpToALimit(t *testing.T) {
+	t.Parallel()
+	a := Nothing()
+	dir := strings.Repeat("x", maxGoneBytes/2)
+	put(t, a, "", tree.Entry{Kind: tree.Dir})
+	put(t, a, dir, tree.Entry{Kind: tree.Dir})
+	for _, path := range []string{"a", dir + "/" + dir} {
+		put(t, a, path, tree.Entry{Kind: tree.Symlink, Target: "x"})
+		put(t, a, path, tree.Entry{})
+	}
+	require.Equal(t, map[string]bool{"a": true}, a.Gone)
+	for i := range 20_000 { // a branch is switched
+		path := fmt.Sprint(i)
+		put(t, a, path, tree.Entry{Kind: tree.Symlink, Target: "x"})
+		put(t, a, path, tree.Entry{})
+	}
+	require.Len(t, a.Gone, 20_001)
 }

@@ -199,8 +199,8 @@ func enter(mode cbor.DecMode, payload []byte, t *Agreed) error {
 		if !t.Put(path, e) {
 			return errCorrupt
 		}
-		if e.Kind == tree.Absent && len(t.Gone) < MaxGone {
-			t.Gone[path] = true // of a snapshot, whose tree never had it
+		if e.Kind == tree.Absent {
+			t.gone(path) // of a snapshot, whose tree never had it
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/kfdev/kfdev/internal/fault"
@@ -94,8 +95,8 @@ func decode(r io.Reader, limit int64, strict bool, into any) error {
 func decodeResume(r io.Reader) (resumeRequest, error) {
 	var q resumeRequest
 	err := decode(r, maxRequest, true, &q)
-	if err == nil && q.How != session.AcceptDeletes && q.How != session.BringBack {
-		err = fmt.Errorf("%q is no way to go on; there are %s and %s", q.How, session.AcceptDeletes, session.BringBack)
+	if err == nil && !slices.Contains(session.Resumptions(), q.How) {
+		err = fmt.Errorf("%q is no way to go on; there are %s", q.How, session.Resumptions())
 	}
 	if err != nil {
 		return q, &fault.Error{Op: "reading the request", Kind: fault.Usage, Err: err}

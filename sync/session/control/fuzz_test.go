@@ -31,7 +31,7 @@ func FuzzDecodeResolve(f *testing.F) {
 }
 
 func FuzzDecodeResume(f *testing.F) {
-	for _, seed := range []string{`{"how":"accept-deletes"}`, `{"how":"bring-back"}`, `{"how":""}`, `{}`, `[`, `{"how":"bring-back","x":0}`} {
+	for _, seed := range []string{`{"how":"accept-deletes"}`, `{"how":"bring-back"}`, `{"how":"accept-rules"}`, `{"how":""}`, `{}`, `[`, `{"how":"bring-back","x":0}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -40,7 +40,7 @@ func FuzzDecodeResume(f *testing.F) {
 			require.Equal(t, fault.Usage, fault.KindOf(err))
 			return
 		}
-		require.Contains(t, []session.Resumption{session.AcceptDeletes, session.BringBack}, q.How)
+		require.Contains(t, session.Resumptions(), q.How)
 	})
 }
 
