@@ -139,6 +139,9 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}
+	if err := p.findKey(ctx); err != nil {
+		return err
+	}
 	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.permitted(ctx)); err != nil {
 		return err
 	}
@@ -146,6 +149,9 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 		l.Begin(ledger.Entry{Release: p.digest(), Lock: p.LockDigest, Repository: p.repository(), By: holder(), At: time.Now()})
 		return nil
 	}); err != nil {
+		return err
+	}
+	if err := p.keepKey(ctx, lease); err != nil {
 		return err
 	}
 	steps := []struct {
