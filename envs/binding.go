@@ -25,6 +25,10 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 	if p.options.Plan.Cluster != p.identity.UID {
 		return planFor(p.options.Plan, "this is another cluster: "+p.identity.UID)
 	}
+	if err := p.readable(p.options.Plan); err != nil {
+		return err
+	}
+	keyed := p.options.Plan.Key != ""
 	now, err := p.plan(ctx)
 	if err != nil {
 		return err
@@ -36,10 +40,11 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 			other = append(other, fmt.Errorf("%s: the components are others", set.Set))
 			continue
 		}
+		set.Proposal = completed(set.Proposal, now.Sets[i].Proposal, keyed)
 		other = append(other, differing(set.Proposal, now.Sets[i].Proposal)...)
 		p.planned[set.Set] = set
 	}
-	other = append(other, otherSecrets(p.options.Plan.Secrets, now.Secrets)...)
+	other = append(other, otherSecrets(p.options.Plan.Secrets, now.Secrets, keyed)...)
 	if len(other) == 0 {
 		return nil
 	}

@@ -34,6 +34,11 @@ type SitePlan struct {
 	InForce     string       `json:"inForce,omitempty"` // release now; empty: none
 	Lock        string       `json:"lock"`
 	Sets        []PlannedSet `json:"sets"`
+	Version     int          `json:"version"` // of this form
+	// Key names the key of the hashes of Secrets, and says nothing of it. Empty:
+	// there is none yet, or it may not be read. Then the plan has no such hashes,
+	// and holds to what it says of Secrets by the versions of the live ones.
+	Key string `json:"key,omitempty"`
 	// Secrets are those that the environment needs, without a value.
 	Secrets []seed.GivenChange `json:"secrets"`
 	// Removed are the components that the cluster has and the release has not.
@@ -138,6 +143,7 @@ type promotion struct {
 
 	parts   []part
 	seeing  apply.Seeing
+	hashKey seed.HashKey
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
 	writes  bool                  // it is more than a look
@@ -157,6 +163,10 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	if found && l.InForce != nil {
 		plan.InForce = l.InForce.Release
 	}
+	if err := p.findKey(ctx); err != nil {
+		return plan, err
+	}
+	plan.Version, plan.Key = planVersion, string(p.hashKey.Name)
 	plan.Resumes = found && l.Attempted != nil && l.Attempted.Release == plan.Release && (l.Underway || l.Failed != "")
 	if err := p.belongs(l); err != nil {
 		return plan, err
@@ -207,9 +217,6 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 	if p.seeing.Noise, err = p.known(ctx); err != nil {
 		return err
 	}
-	// What is in Secrets was made in the cluster at random: a key that a reader of
-	// the cluster knows is enough for hashes of it.
-	p.seeing.SecretKey = []byte(p.identity.UID)
 	return nil
 }
 

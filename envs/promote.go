@@ -145,6 +145,9 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}
+	if err := p.findKey(ctx); err != nil {
+		return err
+	}
 	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.prunesByPlan(ctx), p.permitted(ctx)); err != nil {
 		return err
 	}
@@ -156,6 +159,9 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 		return err
 	}
 	p.begun = true
+	if err := p.keepKey(ctx, lease); err != nil {
+		return err
+	}
 	steps := []struct {
 		name ledger.StepName
 		do   func(context.Context, *ledger.Lease, *Promoted) error

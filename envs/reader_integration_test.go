@@ -5,6 +5,7 @@ package envs
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -131,6 +132,8 @@ func TestIntegrationTwoRolesAreEnough(t *testing.T) {
 	first, err := p.as(t, "reader").PlanSite(t.Context(), "staging", PlanOptions{})
 	require.NoError(t, err)
 	require.True(t, first.Changed())
+	_, err = p.as(t, "promoter").Promote(t.Context(), "staging", PromoteOptions{Plan: throughAFile(t, first)})
+	require.NoError(t, err, "a promoter carries out what a reader planned")
 	for _, place := range []string{"staging", "prod"} {
 		_, err := p.as(t, "promoter").Promote(t.Context(), place, PromoteOptions{})
 		require.NoError(t, err)
@@ -155,6 +158,18 @@ func TestIntegrationTwoRolesAreEnough(t *testing.T) {
 	for _, f := range parity.Environment {
 		require.True(t, f.Unknown, "%s", f) // what nodes on paper do not say
 	}
+
+	// What a reader could not ask about is as it is when it is carried out.
+	text, err := os.ReadFile(filepath.Join(p.dir, "hooked/all.yaml"))
+	require.NoError(t, err)
+	p.write(t, map[string]string{"hooked/all.yaml": strings.Replace(string(text), "failurePolicy: Ignore", "failurePolicy: Fail", 1) +
+		"---\n{apiVersion: v1, kind: Secret, metadata: {name: filled, namespace: hooked}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: new, namespace: hooked}}\n"})
+	_, err = p.lock(t, LockOptions{})
+	require.NoError(t, err)
+	plan, err = p.as(t, "reader").PlanSite(t.Context(), "staging", PlanOptions{})
+	require.NoError(t, err)
+	_, err = p.as(t, "promoter").Promote(t.Context(), "staging", PromoteOptions{Plan: throughAFile(t, plan)})
+	require.NoError(t, err)
 }
 
 // Who may only read staging promotes prod after it: what Secrets were when

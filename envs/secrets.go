@@ -113,7 +113,7 @@ func (p *promotion) ensureSecrets(ctx context.Context, lease *ledger.Lease, resu
 const secretsSet = "secrets"
 
 // otherSecrets names the Secrets that are not what a plan saw.
-func otherSecrets(planned, now []seed.GivenChange) []error {
+func otherSecrets(planned, now []seed.GivenChange, keyed bool) []error {
 	of := map[apply.Object]seed.GivenChange{}
 	for _, c := range now {
 		of[c.Object] = c
@@ -126,7 +126,7 @@ func otherSecrets(planned, now []seed.GivenChange) []error {
 		case c.Unchecked != "": // the plan saw nothing
 		case !ok:
 			all = append(all, fmt.Errorf("%s: the project does not name it any more", c.Object))
-		case n != c:
+		case !seenAgain(c, n, keyed):
 			all = append(all, fmt.Errorf("%s: its values, or those that are given, are not any more what the plan saw", c.Object))
 		}
 	}

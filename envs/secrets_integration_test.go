@@ -5,6 +5,7 @@ package envs
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
+	"github.com/kfdev/kfdev/stack/seed"
 )
 
 // withSecrets is a project whose environment needs a Secret of each sort.
@@ -50,7 +52,7 @@ func (m marks) in(data []byte) string {
 	for name, value := range m {
 		sum := sha256.Sum256([]byte(value))
 		for form, text := range map[string]string{
-			"as it is": value, "as base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(value)), "="), "as a hash without a key": hex.EncodeToString(sum[:]),
+			"as it is": value, "as base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(value)), "="), "as a hash without a key": hex.EncodeToString(sum[:]), "in hexadecimal": hex.EncodeToString([]byte(value)),
 		} {
 			if bytes.Contains(data, []byte(text)) {
 				return name + " " + form
@@ -65,20 +67,9 @@ func (m marks) in(data []byte) string {
 func TestIntegrationSecretsAreSeenNowhere(t *testing.T) {
 	p := newPlacesOf(t, withSecrets, "staging")
 	planted := marks{"variable": "marked-variable-5b1e", "file": "marked-file-77aa", "theirs": "marked-theirs-c0de"}
+	guess := newGuessing(planted)
 	p.env = map[string]string{"OURS": planted["variable"]}
-	p.write(t, map[string]string{
-		"ours.secret": planted["file"],
-		"ours/component.yaml": `apiVersion: kfdev.dev/v1alpha1
-kind: Component
-name: ours
-version: v1
-title: for tests
-namespace: ours
-secrets: [{name: made, keys: [{name: token, bytes: 16}]}]
-`,
-		"ours/kustomization.yaml": "resources: [all.yaml]\n",
-		"ours/all.yaml":           "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: ours}\n",
-	})
+	p.ours(t, planted["file"])
 	var said bytes.Buffer // everything that a command would print
 	say := func(v any, err error) {
 		data, jsonErr := json.Marshal(v)
@@ -88,6 +79,10 @@ secrets: [{name: made, keys: [{name: token, bytes: 16}]}]
 	plan := func() SitePlan {
 		plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
 		say(plan, err)
+		guess.look(t, p)
+		if p.env["OURS"] != "" {
+			guess.values(t, map[string][]byte{"from-variable": []byte(p.env["OURS"]), "from-file": []byte(planted["file"])})
+		}
 		return plan
 	}
 	promote := func(o PromoteOptions) (Promoted, error) {
@@ -160,17 +155,48 @@ secrets: [{name: made, keys: [{name: token, bytes: 16}]}]
 	made, err := typed.CoreV1().Secrets("ours").Get(t.Context(), "made", metav1.GetOptions{})
 	require.NoError(t, err)
 	planted["made"] = string(made.Data["token"])
-	require.Empty(t, planted.in(said.Bytes()), "what is printed")
+	key, err := typed.CoreV1().Secrets("kfdev-system").Get(t.Context(), seed.HashKeyName, metav1.GetOptions{})
+	require.NoError(t, err)
+	planted["key of hashes"] = string(key.Data["key"])
+
+	// Whoever tries values finds none by the hashes, whatever that was published
+	// he takes for their key.
+	guess.look(t, p)
+	guess.read(t, p, said.Bytes())
+	require.Contains(t, guess.keys, rotation.Cluster)
+	guess.try(t)
+	rotated := hmac.New(sha256.New, []byte(rotation.Cluster))
+	rotated.Write([]byte(`"` + base64.StdEncoding.EncodeToString([]byte(planted["rotated"])) + `"`))
+	require.NotEmpty(t, guess.in([]byte("hmac-sha256:"+hex.EncodeToString(rotated.Sum(nil)))), "it would be found")
+	require.Empty(t, guess.in(said.Bytes()), "what is printed")
 	events, err := json.Marshal(p.events.Events())
 	require.NoError(t, err)
-	require.Empty(t, planted.in(events), "progress")
-	p.searchFiles(t, planted)
-	p.searchCluster(t, planted)
-	p.searchRegistry(t, planted)
+	require.Empty(t, guess.in(events), "progress")
+	p.searchFiles(t, guess)
+	p.searchCluster(t, guess)
+	p.searchRegistry(t, guess)
+}
+
+// ours writes the component of withSecrets, and the file that a value is in.
+func (p *places) ours(t *testing.T, secret string) {
+	t.Helper()
+	p.write(t, map[string]string{
+		"ours.secret": secret,
+		"ours/component.yaml": `apiVersion: kfdev.dev/v1alpha1
+kind: Component
+name: ours
+version: v1
+title: for tests
+namespace: ours
+secrets: [{name: made, keys: [{name: token, bytes: 16}]}]
+`,
+		"ours/kustomization.yaml": "resources: [all.yaml]\n",
+		"ours/all.yaml":           "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: ours}\n",
+	})
 }
 
 // searchFiles looks at everything on disk but where the value was given.
-func (p *places) searchFiles(t *testing.T, planted marks) {
+func (p *places) searchFiles(t *testing.T, guess *guessing) {
 	t.Helper()
 	for _, root := range []string{p.dir, p.dirs.Cache, p.dirs.State, p.dirs.Config} {
 		files := 0
@@ -180,7 +206,7 @@ func (p *places) searchFiles(t *testing.T, planted marks) {
 			}
 			files++
 			data, err := os.ReadFile(path)
-			require.Empty(t, planted.in(data), path)
+			require.Empty(t, guess.in(data), path)
 			return err
 		})
 		require.NoError(t, err)
@@ -189,7 +215,7 @@ func (p *places) searchFiles(t *testing.T, planted marks) {
 }
 
 // searchCluster looks at every object but Secrets, and at their metadata.
-func (p *places) searchCluster(t *testing.T, planted marks) {
+func (p *places) searchCluster(t *testing.T, guess *guessing) {
 	t.Helper()
 	client := p.clients["staging"]
 	kinds, err := client.Mapper.Kinds(t.Context())
@@ -208,7 +234,7 @@ func (p *places) searchCluster(t *testing.T, planted marks) {
 			}
 			data, err := json.Marshal(o.Object)
 			require.NoError(t, err)
-			require.Empty(t, planted.in(data), "%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
+			require.Empty(t, guess.in(data), "%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
 			objects++
 		}
 	}
@@ -216,7 +242,7 @@ func (p *places) searchCluster(t *testing.T, planted marks) {
 }
 
 // searchRegistry looks at every manifest and blob of the release.
-func (p *places) searchRegistry(t *testing.T, planted marks) {
+func (p *places) searchRegistry(t *testing.T, guess *guessing) {
 	t.Helper()
 	get := func(path string) []byte {
 		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+p.host+path, nil)
@@ -227,7 +253,7 @@ func (p *places) searchRegistry(t *testing.T, planted marks) {
 		require.Equal(t, http.StatusOK, response.StatusCode, path)
 		data, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
-		require.Empty(t, planted.in(data), path)
+		require.Empty(t, guess.in(data), path)
 		return data
 	}
 	repository := "/v2/staging/kfdev/kfdev.internal/releases/demo"

@@ -23,7 +23,7 @@ func (p *promotion) permitted(ctx context.Context) error {
 		}
 		plans = append(plans, apply.Planned{Set: set, Proposal: proposal})
 	}
-	missing, err := p.live.applier.Rights(ctx, plans, p.proving()...)
+	missing, err := p.live.applier.Rights(ctx, plans, append(p.proving(), p.keeping()...)...)
 	if err != nil {
 		return err
 	}

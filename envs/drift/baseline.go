@@ -13,6 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kfdev/kfdev/stack/noise"
 )
 
 // record is what an object was when it was looked at whole and found to be
@@ -21,8 +24,20 @@ type record struct {
 	UID        types.UID `json:"u"`
 	Version    string    `json:"v"`           // resourceVersion
 	Generation int64     `json:"g,omitempty"` // 0: the kind has none
-	Owners     string    `json:"o"`           // hash of who owns what, and of all other metadata
-	Content    string    `json:"c"`           // hash of what noise.Strip leaves
+	Owners     string    `json:"o"`           // hash of who owns what, and of all other metadata; of a Secret empty
+	Content    string    `json:"c"`           // hash of what noise.Strip leaves; of a Secret empty
+}
+
+// recordOf is what an object is. Of a Secret there are no hashes: who may read
+// the record, and not the Secret, would try values against them. Annotations are
+// no better than data, for kubectl notes there all that it sent. A Secret that was
+// written to is compared with the release again.
+func recordOf(k key, o *unstructured.Unstructured, rules noise.Rules) record {
+	r := record{UID: o.GetUID(), Version: o.GetResourceVersion(), Generation: o.GetGeneration()}
+	if k.group != "" || k.kind != "Secret" {
+		r.Owners, r.Content = ownership(o), noise.Hash(rules.Strip(o))
+	}
+	return r
 }
 
 // baseline is what the environment was when it had settled.
@@ -63,7 +78,7 @@ func (b *baseline) proves(k key, m *meta, generation bool) bool {
 	if r.Version != "" && r.Version == m.ResourceVersion {
 		return true
 	}
-	return generation && r.Generation > 0 && r.Generation == m.Generation && r.Owners == ownership(m)
+	return generation && r.Generation > 0 && r.Owners != "" && r.Generation == m.Generation && r.Owners == ownership(m)
 }
 
 // has reports whether an object was what the release says when the environment
@@ -135,7 +150,8 @@ type entry struct {
 }
 
 const (
-	baselineVersion = 1
+	// baselineVersion: up to 1, a baseline had hashes of Secrets.
+	baselineVersion = 2
 	// perPart bounds a part: an object of etcd has 1.5 MB at most, and a
 	// ConfigMap 1 MiB; an entry has some 300 bytes.
 	perPart  = 2000

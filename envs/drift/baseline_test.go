@@ -138,10 +138,11 @@ func TestPartsThatDoNotFitAreNoBaseline(t *testing.T) {
 		"of two":           {texts[0], written(t, other)[1], texts[2]},
 		"no JSON":          {"x"},
 		"more behind":      {texts[0] + "{}", texts[1], texts[2]},
-		"an unknown key":   {`{"version":1,"surprise":true}`},
-		"another version":  {`{"version":2}`},
-		"an entry of none": {`{"version":1,"of":1,"objects":[{"a":""}]}`},
-		"an entry twice":   {`{"version":1,"of":1,"objects":[{"k":"/ConfigMap","a":"x","v":"","o":"","c":"","u":""},{"k":"/ConfigMap","a":"x","v":"","o":"","c":"","u":""}]}`},
+		"an unknown key":   {`{"version":2,"surprise":true}`},
+		"another version":  {`{"version":3}`},
+		"of an older form": {`{"version":1,"of":1,"objects":null}`},
+		"an entry of none": {`{"version":2,"of":1,"objects":[{"a":""}]}`},
+		"an entry twice":   {`{"version":2,"of":1,"objects":[{"k":"/ConfigMap","a":"x","v":"","o":"","c":"","u":""},{"k":"/ConfigMap","a":"x","v":"","o":"","c":"","u":""}]}`},
 	} {
 		_, err := decode(list)
 		require.Error(t, err, name)
@@ -151,7 +152,7 @@ func TestPartsThatDoNotFitAreNoBaseline(t *testing.T) {
 func FuzzDecodeBaseline(f *testing.F) {
 	texts := written(f, sample(2))
 	f.Add(texts[0], "")
-	f.Add(`{"version":1,"of":2,"part":0}`, `{"version":1,"of":2,"part":1}`)
+	f.Add(`{"version":2,"of":2,"part":0}`, `{"version":2,"of":2,"part":1}`)
 	f.Fuzz(func(t *testing.T, one, two string) {
 		list := []string{one}
 		if two != "" {

@@ -111,9 +111,9 @@ func (s *scan) judge(ctx context.Context, rules noise.Rules, w *want, live fetch
 		return nil
 	}
 	o := live.object
-	r := record{UID: o.GetUID(), Version: o.GetResourceVersion(), Generation: o.GetGeneration(), Owners: ownership(o), Content: noise.Hash(rules.Strip(o))}
 	k := keyOf(w.object)
-	if s.baseline != nil {
+	r := recordOf(k, o, rules)
+	if s.baseline != nil && r.Content != "" {
 		// It was written to, and yet is what it was: content and owners.
 		if before, ok := s.baseline.Objects[k]; ok && before.UID == r.UID && before.Content == r.Content && before.Owners == r.Owners {
 			s.settle(k, r)

@@ -35,7 +35,8 @@ type Proposed struct {
 	ResourceVersion string    `json:"resourceVersion,omitempty"`
 	// Hashes of the object without noise, as SHA-256 in hexadecimal: as it is, and
 	// as the server said in a dry run that it would be. A Secret's are keyed. Empty
-	// where there is none, or where metadata showed that nothing is to be done.
+	// where there is none, where there is no key, or where metadata showed that
+	// nothing is to be done.
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
 
@@ -72,6 +73,9 @@ type Seeing struct {
 	// SecretKey keys the hashes that stand for what is in Secrets. Needed only
 	// where a set has some.
 	SecretKey []byte
+	// Keyless has Propose tell no hash of what is in Secrets, where there is no
+	// key. Whoever carries such a proposal out has to put them in.
+	Keyless bool
 }
 
 // ProposeOptions are the options of Propose.
@@ -166,7 +170,7 @@ func (a *Applier) judge(ctx context.Context, w *work, i *item, o ProposeOptions,
 	case i.change == Created:
 		after, _, err := a.send(ctx, i, terms{resourceVersion: unlessThere().resourceVersion, dryRun: true})
 		if err == nil {
-			p.After, err = o.hash(after)
+			p.After, err = o.tell(after)
 			return err
 		}
 		if !apierrors.IsConflict(err) {
@@ -196,7 +200,7 @@ const attempts = 8
 // compare holds an object against what the server says that it would be.
 func (a *Applier) compare(ctx context.Context, w *work, i *item, before *unstructured.Unstructured, o ProposeOptions, p *Proposed) (again bool, err error) {
 	p.Change, p.UID, p.ResourceVersion = Configured, before.GetUID(), before.GetResourceVersion()
-	if p.Before, err = o.hash(before); err != nil {
+	if p.Before, err = o.tell(before); err != nil {
 		return false, err
 	}
 	if dropped := droppedVersions(before, i.content); dropped != "" {
@@ -222,7 +226,7 @@ func (a *Applier) compare(ctx context.Context, w *work, i *item, before *unstruc
 		}
 		return false, nil
 	}
-	if p.After, err = o.hash(after); err != nil {
+	if p.After, err = o.tell(after); err != nil {
 		return false, err
 	}
 	if done(before, after) {
@@ -271,7 +275,7 @@ func (a *Applier) judgeGone(ctx context.Context, g gone, named []Object, o Propo
 		return err
 	}
 	p.ResourceVersion = before.GetResourceVersion()
-	p.Before, err = o.hash(before)
+	p.Before, err = o.tell(before)
 	return err
 }
 

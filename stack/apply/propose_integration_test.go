@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 
@@ -154,6 +155,10 @@ webhooks:
 		}
 		_, err := a.Propose(t.Context(), secret(marked), apply.ProposeOptions{})
 		require.ErrorContains(t, err, "there is no key")
+		bare, err := a.Propose(t.Context(), secret(marked), apply.ProposeOptions{Seeing: apply.Seeing{Keyless: true}})
+		require.NoError(t, err)
+		require.Equal(t, apply.Created, bare.Objects[0].Change)
+		require.Empty(t, bare.Objects[0].After)
 		seeing := apply.Seeing{SecretKey: []byte("key")}
 		p, err := a.Propose(t.Context(), secret(marked), apply.ProposeOptions{Seeing: seeing})
 		require.NoError(t, err)
@@ -169,6 +174,17 @@ webhooks:
 			}
 		}
 		require.NotEmpty(t, line(t, p, "Secret/default/keys").Blocked)
+		bare, err = a.Propose(t.Context(), secret("b3RoZXI="), apply.ProposeOptions{Seeing: apply.Seeing{Keyless: true}})
+		require.NoError(t, err)
+		without := line(t, bare, "Secret/default/keys")
+		require.Equal(t, apply.Configured, without.Change)
+		require.Empty(t, without.Before+without.After)
+		require.Equal(t, []apply.FieldChange{{Path: "data/password", From: "a value that is not shown", To: "a value that is not shown"}}, without.Fields)
+		_, err = client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).Namespace("default").
+			Patch(t.Context(), "keys", types.MergePatchType, []byte(`{"data":{"more":"bW9yZQ=="}}`), metav1.PatchOptions{FieldManager: "another"})
+		require.NoError(t, err)
+		_, err = a.Carry(t.Context(), secret("b3RoZXI="), bare, apply.CarryOptions{Seeing: seeing})
+		require.ErrorContains(t, err, "another has written to it since")
 		other, err := a.Propose(t.Context(), secret("b3RoZXI="), apply.ProposeOptions{Seeing: apply.Seeing{SecretKey: []byte("another")}})
 		require.NoError(t, err)
 		require.Equal(t, "data/password", line(t, other, "Secret/default/keys").Fields[0].Path)

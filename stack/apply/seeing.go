@@ -37,6 +37,15 @@ func (s Seeing) hash(o *unstructured.Unstructured) (string, error) {
 	return s.keyed(data), err
 }
 
+// tell returns what a proposal says for an object: its hash, or of a Secret
+// nothing, where there is no key and need be none.
+func (s Seeing) tell(o *unstructured.Unstructured) (string, error) {
+	if s.Keyless && len(s.SecretKey) == 0 && isSecret(ObjectOf(o)) {
+		return "", nil
+	}
+	return s.hash(o)
+}
+
 func (s Seeing) keyed(data []byte) string {
 	h := hmac.New(sha256.New, s.SecretKey)
 	h.Write(data)
@@ -59,6 +68,9 @@ func (s Seeing) veil(at trail, value any) any {
 	path := at.String()
 	if value == nil || path == "type" || strings.HasPrefix(path, "metadata/labels") {
 		return value
+	}
+	if len(s.SecretKey) == 0 {
+		return "a value that is not shown"
 	}
 	data, err := json.Marshal(value)
 	if err != nil {

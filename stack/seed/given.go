@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
@@ -29,8 +30,12 @@ type Given struct {
 type GivenChange struct {
 	apply.Object
 	Change apply.Change `json:"change"`
+	// The live Secret as it was looked at; empty where there is none, or where it
+	// is somebody else's.
+	UID             types.UID `json:"uid,omitempty"`
+	ResourceVersion string    `json:"resourceVersion,omitempty"`
 	// Before and After are keyed hashes of the values; empty where there are none,
-	// or where they are somebody else's.
+	// where they are somebody else's, and where there is no key.
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
 	// Unchecked says why a plan could not tell; Change is Skipped then.
@@ -41,7 +46,7 @@ type GivenChange struct {
 const givenLabel = "secrets"
 
 // PlanGiven says what EnsureGiven would do, and writes nothing. Hashes of values
-// are keyed with key.
+// are keyed with key; without one it tells none.
 func (s *Seeder) PlanGiven(ctx context.Context, g Given, key []byte) (GivenChange, error) {
 	change, _, err := s.lookGiven(ctx, g, key)
 	if apierrors.IsForbidden(err) {
@@ -97,6 +102,7 @@ func (s *Seeder) lookGiven(ctx context.Context, g Given, key []byte) (GivenChang
 	if have.found && have.kind != g.kind() {
 		return fail(fault.Preflight, "a Secret's type never changes: delete it first", fmt.Errorf("it is of type %s, not %s", have.kind, g.kind()))
 	}
+	change.UID, change.ResourceVersion = have.uid, have.version
 	change.After = keyed(key, g.Data)
 	if have.found {
 		change.Before = keyed(key, have.data)
@@ -127,8 +133,12 @@ func (s *Seeder) Copied(ctx context.Context, namespace, name string) (Given, err
 	return Given{Namespace: namespace, Name: name, Type: have.kind, Data: have.data}, nil
 }
 
-// keyed is a hash of values that says nothing to whoever has not the key.
+// keyed is a hash of values that says nothing to whoever has not the key; empty
+// without one.
 func keyed(key []byte, data map[string][]byte) string {
+	if len(key) == 0 {
+		return ""
+	}
 	h := hmac.New(sha256.New, key)
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		fmt.Fprintf(h, "%d:%s%d:", len(name), name, len(data[name]))

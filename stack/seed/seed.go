@@ -234,6 +234,7 @@ func random(bytes int) ([]byte, error) {
 // existing is a Secret as it is.
 type existing struct {
 	found     bool
+	uid       types.UID
 	version   string
 	kind      string // its type
 	component string // that it is for; empty where kfdev did not make it
@@ -259,7 +260,7 @@ func (s *Seeder) read(ctx context.Context, object apply.Object) (existing, error
 	if err != nil {
 		return existing{}, err
 	}
-	e := existing{found: true, version: found.GetResourceVersion(), component: found.GetLabels()[ComponentLabel], data: map[string][]byte{}}
+	e := existing{found: true, uid: found.GetUID(), version: found.GetResourceVersion(), component: found.GetLabels()[ComponentLabel], data: map[string][]byte{}}
 	e.kind, _, _ = unstructured.NestedString(found.Object, "type")
 	texts, _, err := unstructured.NestedStringMap(found.Object, "data")
 	if err != nil {

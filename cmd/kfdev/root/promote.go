@@ -133,6 +133,9 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 		}
 	}
 	unchanged += secretsText(w, p.Secrets)
+	if p.Key == "" && len(p.Secrets) > 0 {
+		fmt.Fprintln(w, "  there is no key for hashes of Secrets yet, or it may not be read: this plan holds to which are written, and not to their values")
+	}
 	for _, r := range p.Removed {
 		for _, o := range r.Objects {
 			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
