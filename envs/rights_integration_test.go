@@ -217,6 +217,10 @@ func TestIntegrationAPromotionTellsWhatItMayNot(t *testing.T) {
 		"impersonate": "", // nobody is asked as anybody
 	}, mend)
 	give(t, typed, "mender", slices.DeleteFunc(promoterRules(t), func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Verbs, "impersonate") }))
+	p.refuses(t, "mender", "impersonate users (to prove that profiles hold)", p.written(t, "staging"), func(e *Engine) error {
+		_, err := e.VerifySite(t.Context(), "staging")
+		return err
+	})
 	fixed, err := p.as(t, "mender").Drift(t.Context(), "staging", DriftOptions{Fix: true, Delete: []string{"ConfigMap/hooked/foreign"}})
 	require.NoError(t, err)
 	require.Len(t, fixed.Done, 5)

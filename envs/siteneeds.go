@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/kfdev/kfdev/envs/drift"
+	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/policy"
 	"github.com/kfdev/kfdev/stack/smoke/suite"
@@ -26,7 +29,13 @@ func (p *promotion) mayBegin(ctx context.Context) error {
 	if err := apply.Refuse(missing); err != nil {
 		return err // it is also why something could not be seen
 	}
-	return unseen
+	switch {
+	case fault.KindOf(unseen) == fault.Preflight:
+		return unseen // a Secret that has to be there is not
+	case apierrors.IsForbidden(unseen):
+		return &fault.Error{Op: "checking the rights", Kind: fault.Preflight, Err: unseen}
+	}
+	return nil // another promotion may be at work; what is wrong still is told once the lease is held
 }
 
 // lookAhead is what is known only by looking at the cluster.
