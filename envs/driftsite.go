@@ -65,10 +65,13 @@ func (p *promotion) planMending(ctx context.Context, o DriftOptions, result *Dri
 	return nil
 }
 
-// mend takes drift back. It holds the lease from before it looks, so that no
-// promotion makes another release what is wanted meanwhile; and it says what it
-// will do before it does.
+// mend takes drift back. It looks whether it may before it writes anything, and
+// again once it holds the lease, so that no promotion makes another release what
+// is wanted meanwhile; and it says what it will do before it does.
 func (e *Engine) mend(ctx context.Context, s *site, o DriftOptions, result *Drifted) (err error) {
+	if _, err := e.toMend(ctx, s, o, result); err != nil || len(result.Plan.Steps) == 0 {
+		return err
+	}
 	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
 		return err
@@ -76,19 +79,12 @@ func (e *Engine) mend(ctx context.Context, s *site, o DriftOptions, result *Drif
 	ctx, cancel := lease.Context(ctx)
 	defer cancel()
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
-	p, err := e.inForce(ctx, s)
-	if err != nil {
-		return err
-	}
-	if err := p.planMending(ctx, o, result); err != nil || len(result.Plan.Steps) == 0 {
+	wanted, err := e.toMend(ctx, s, o, result)
+	if err != nil || len(result.Plan.Steps) == 0 {
 		return err
 	}
 	for _, step := range result.Plan.Steps {
 		progress.Say(e.sink, step.String())
-	}
-	wanted, err := p.wanted(ctx)
-	if err != nil {
-		return err
 	}
 	rules, err := e.noise()
 	if err != nil {
@@ -103,6 +99,25 @@ func (e *Engine) mend(ctx context.Context, s *site, o DriftOptions, result *Drif
 	}
 	result.Report, err = detector.Settle(ctx, wanted)
 	return err
+}
+
+// toMend looks for drift, plans how it is mended, and asks for the rights to.
+func (e *Engine) toMend(ctx context.Context, s *site, o DriftOptions, result *Drifted) (wanted drift.Wanted, err error) {
+	result.Plan = &drift.Plan{}
+	p, unseen := e.inForce(ctx, s)
+	if unseen == nil {
+		unseen = p.planMending(ctx, o, result)
+	}
+	if unseen == nil {
+		wanted, unseen = p.wanted(ctx)
+	}
+	if unseen == nil && !result.Drifted() {
+		return wanted, nil
+	}
+	if err := s.mayMend(ctx, wanted, *result.Plan); err != nil {
+		return wanted, err // it is also why something could not be seen
+	}
+	return wanted, unseen
 }
 
 // noise are the rules for what is no drift, the project's own among them.

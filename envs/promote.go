@@ -80,11 +80,14 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 		return result, err
 	}
 	defer s.close()
-	p := &promotion{Engine: e, site: s, made: m, options: o}
+	p := &promotion{Engine: e, site: s, made: m, options: o, writes: true}
 	if err := p.ours(ctx); err != nil {
 		return result, err
 	}
 	if err := p.gates(ctx); err != nil {
+		return result, err
+	}
+	if err := p.mayBegin(ctx); err != nil {
 		return result, err
 	}
 	result = Promoted{Project: p.Project, Environment: environment, Release: p.digest(), Changes: map[string]apply.ChangeSet{}, Tests: []Tested{}, Steps: []StepTook{}}
@@ -141,7 +144,6 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if before.InForce != nil {
 		result.Before = before.InForce.Release
 	}
-	p.writes = true
 	if err := p.prepare(ctx, before); err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
@@ -24,6 +26,7 @@ import (
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/internal/yamledit"
+	"github.com/kfdev/kfdev/stack/apply"
 )
 
 // site is an environment's cluster, as promotions reach it.
@@ -46,6 +49,9 @@ func (e *Engine) site(ctx context.Context, name string) (*site, error) {
 	s := &site{name: name, live: newLiveStack(client, e.sink), ledger: ledger.New(client, e.sink)}
 	if s.identity, err = ledger.Identify(ctx, client); err != nil {
 		s.close()
+		if apierrors.IsForbidden(err) {
+			return nil, &fault.Error{Op: "connecting to the environment", Subject: name, Err: apply.Refuse(apply.Need("to tell which cluster this is", "get", "namespaces", ""))}
+		}
 		return nil, &fault.Error{Op: "connecting to the environment", Subject: name, Err: err,
 			Hint: "see whether kubectl --context " + e.contextOf(name) + " get namespaces answers"}
 	}

@@ -2,7 +2,6 @@ package envs
 
 import (
 	"context"
-	"slices"
 
 	"github.com/kfdev/kfdev/stack/apply"
 )
@@ -11,31 +10,33 @@ import (
 // that is lacking is told while nothing has happened yet. What else is in the way
 // of a set is told when its turn comes: sets before it may mend that.
 func (p *promotion) permitted(ctx context.Context) error {
-	var plans []apply.Planned
-	for _, each := range p.parts {
-		set, _, err := p.setNow(ctx, each)
-		if err != nil {
-			return err
-		}
-		proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
-		if err != nil {
-			return err
-		}
-		plans = append(plans, apply.Planned{Set: set, Proposal: proposal})
+	plans, needs, err := p.foreseen(ctx)
+	if err != nil {
+		return err
 	}
-	missing, err := p.live.applier.Rights(ctx, plans, append(p.proving(), p.keeping()...)...)
+	missing, err := p.live.applier.Rights(ctx, plans, append(needs, p.keeping()...)...)
 	if err != nil {
 		return err
 	}
 	return apply.Refuse(missing)
 }
 
-// proving are the rights that the smoke tests need: those of profiles ask as
-// other users.
-func (p *promotion) proving() []apply.Missing {
-	asks := func(each part) bool { return each.Name == profilesPart || each.Name == profileController }
-	if !slices.ContainsFunc(p.parts, asks) {
-		return nil
+// foreseen is what would be done for each set, and what putting in place what
+// it needs takes.
+func (p *promotion) foreseen(ctx context.Context) (plans []apply.Planned, needs []apply.Missing, err error) {
+	for _, each := range p.parts {
+		set, seeded, err := p.setNow(ctx, each)
+		if err != nil {
+			return nil, nil, err
+		}
+		proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
+		if err != nil {
+			return nil, nil, err
+		}
+		plans = append(plans, apply.Planned{Set: set, Proposal: proposal})
+		for _, change := range seeded.Changes {
+			needs = append(needs, secretNeeds(change.Object.Namespace, change.Change)...)
+		}
 	}
-	return []apply.Missing{{Verb: "impersonate", Resource: "users", Why: "to prove that profiles hold"}}
+	return plans, needs, nil
 }

@@ -36,6 +36,9 @@ func (e *Engine) VerifySite(ctx context.Context, environment string) (v Verifica
 	}
 	v = Verification{Project: p.Project, Lock: p.LockDigest, Tests: []Tested{}}
 	defer func() { v.Took = time.Since(start) }()
+	if err := p.mayVerify(ctx); err != nil {
+		return v, err
+	}
 	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
 		return v, err

@@ -45,7 +45,7 @@ func (s *scan) list(ctx context.Context) error {
 	}
 	for _, m := range kinds {
 		k := groupKind{m.Kind.Group, m.Kind.Kind}
-		if m.Namespaced && m.List && s.lists[k] == nil && !s.rules.Ignores(k.group, k.kind) {
+		if s.lists[k] == nil && s.looksThrough(m) {
 			s.lists[k] = &listing{mapping: m}
 		}
 	}

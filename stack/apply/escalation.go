@@ -33,23 +33,32 @@ func (r *rights) escalation(ctx context.Context, p Proposed, content *unstructur
 		}
 		return r.binding(ctx, p.Object, content, set)
 	case schema.GroupKind{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy"}:
-		return policyParams(content), nil
+		return r.policyParams(ctx, content)
 	}
 	return nil, nil
 }
 
-// policyParams: who writes a policy has to be able to read its parameters.
+// policyParams: who writes a policy has to be able to read its parameters, and
+// all there is, where the server does not serve their kind yet.
 // Source: k8s.io/kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicy/authz.go.
-func policyParams(content *unstructured.Unstructured) []need {
+func (r *rights) policyParams(ctx context.Context, content *unstructured.Unstructured) ([]need, error) {
 	kind, _, _ := unstructured.NestedString(content.Object, "spec", "paramKind", "kind")
 	version, _, _ := unstructured.NestedString(content.Object, "spec", "paramKind", "apiVersion")
 	if kind == "" {
-		return nil
+		return nil, nil
 	}
-	group := schema.FromAPIVersionAndKind(version, kind).Group
-	// The server maps the kind to its resource; every kind that serves as a
-	// parameter has the regular plural.
-	return []need{{Missing: Missing{Verb: "get", Group: group, Resource: strings.ToLower(kind) + "s", Name: "*", Namespace: "*", Why: "the parameters of " + ObjectOf(content).String()}}}
+	param := Missing{Verb: "get", Group: "*", Resource: "*", Name: "*", Namespace: "*", Why: "the parameters of " + ObjectOf(content).String()}
+	served, err := r.applier.client.Mapper.Kinds(ctx) // and not those that the set brings
+	if err != nil {
+		return nil, err
+	}
+	of := schema.FromAPIVersionAndKind(version, kind).GroupKind()
+	for _, m := range served {
+		if m.Kind.GroupKind() == of {
+			param.Group, param.Resource = m.Resource.Group, m.Resource.Resource
+		}
+	}
+	return []need{{Missing: param}}, nil
 }
 
 func resourceOf(kind string) string { return strings.ToLower(kind) + "s" }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +23,9 @@ import (
 type Planned struct {
 	Set      Set
 	Proposal Proposal
+	// Mends says that the proposal's objects are written one by one: nothing is
+	// recorded of them, and nothing waited for.
+	Mends bool
 }
 
 // Missing is a right that carrying out a plan needs and the caller lacks.
@@ -41,20 +43,14 @@ type Missing struct {
 
 // String writes it as one would ask: patch deployments.apps in kubeflow.
 func (m Missing) String() string {
-	text := m.Verb + " " + schema.GroupResource{Group: m.Group, Resource: m.Resource}.String()
+	what := schema.GroupResource{Group: m.Group, Resource: m.Resource}.String()
 	if m.Path != "" {
-		text = m.Verb + " " + m.Path
+		what = m.Path
 	}
 	if m.Name != "" {
-		text += " " + m.Name
+		what += " " + m.Name
 	}
-	if m.Namespace != "" {
-		text += " in " + m.Namespace
-	}
-	if m.Why != "" {
-		text += " (" + m.Why + ")"
-	}
-	return text
+	return m.of(what)
 }
 
 // Refuse returns an error that names what is missing, nil where nothing is.
@@ -62,11 +58,7 @@ func Refuse(missing []Missing) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	var all []string
-	for _, m := range missing {
-		all = append(all, m.String())
-	}
-	return &fault.Error{Op: "checking the rights", Kind: fault.Preflight, Err: fmt.Errorf("missing: %s", strings.Join(all, "; ")),
+	return &fault.Error{Op: "checking the rights", Kind: fault.Preflight, Err: fmt.Errorf("missing: %s", strings.Join(told(missing), "; ")),
 		Hint: "the ClusterRole kfdev-promoter has what is needed; see docs/rights.md"}
 }
 
@@ -78,10 +70,15 @@ func Refuse(missing []Missing) error {
 // escalation prevention). Beside is what the caller will need for more than the
 // plans.
 func (a *Applier) Rights(ctx context.Context, plans []Planned, beside ...Missing) ([]Missing, error) {
-	r := &rights{applier: a, answers: map[Missing]bool{}}
-	var needs []need
-	for _, m := range beside {
-		needs = append(needs, need{Missing: m})
+	r := &rights{applier: a, answers: map[Missing]bool{}, contents: map[objectKey]*unstructured.Unstructured{}}
+	for _, p := range plans {
+		if err := r.learn(ctx, p.Set); err != nil {
+			return nil, &fault.Error{Op: "checking the rights", Subject: p.Set.Name, Err: err}
+		}
+	}
+	needs, err := r.beside(ctx, beside)
+	if err != nil {
+		return nil, &fault.Error{Op: "checking the rights", Err: err}
 	}
 	for _, p := range plans {
 		more, err := r.ofPlan(ctx, p)
@@ -106,21 +103,29 @@ type need struct {
 // rights asks for rights, each once.
 type rights struct {
 	applier *Applier
+	// contents are the objects of all plans, as they would be written.
+	contents map[objectKey]*unstructured.Unstructured
+
 	mu      sync.Mutex
 	answers map[Missing]bool
 }
 
-// ofPlan returns what one plan needs.
-func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
-	needs := inventoryNeeds()
-	contents := map[objectKey]*unstructured.Unstructured{}
+// learn takes in what the objects of a set say.
+func (r *rights) learn(ctx context.Context, set Set) error {
 	w := &work{}
-	if err := r.applier.prepare(ctx, p.Set, w); err != nil {
-		return nil, err
+	if err := r.applier.prepare(ctx, set, w); err != nil {
+		return err
 	}
 	for _, i := range w.items {
-		contents[i.object.key()] = i.content
+		r.contents[i.object.key()] = i.content
 	}
+	return nil
+}
+
+// ofPlan returns what one plan needs.
+func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
+	var needs []need
+	mappings := map[Object]kube.Mapping{}
 	for _, o := range p.Proposal.Objects {
 		mapping, err := r.applier.client.Mapper.Mapping(ctx, o.Object.GroupVersionKind())
 		var unknown *kube.UnknownKindError
@@ -130,20 +135,8 @@ func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
 		if err != nil {
 			return nil, err
 		}
-		verbs := []string{"get", "list"}
-		switch o.Change {
-		case Created:
-			verbs = append(verbs, "create", "patch")
-		case Configured:
-			verbs = append(verbs, "patch")
-		case Deleted:
-			verbs = append(verbs, "watch", "delete")
-		case Unchanged, Skipped:
-		}
-		if o.Reason == beingDeleted || o.Change != Unchanged && o.Object.Kind == "CustomResourceDefinition" {
-			verbs = append(verbs, "watch") // until it is gone, or served
-		}
-		for _, verb := range verbs {
+		mappings[o.Object] = mapping
+		for _, verb := range verbs(o, p.Mends) {
 			namespace := o.Object.Namespace
 			if verb == "list" {
 				namespace = "" // what carries the set's label, wherever it is
@@ -151,14 +144,21 @@ func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
 			needs = append(needs, need{Missing: Missing{Verb: verb, Group: mapping.Resource.Group, Resource: mapping.Resource.Resource, Namespace: namespace}})
 		}
 		if o.Change == Created || o.Change == Configured {
-			more, err := r.escalation(ctx, o, contents[o.Object.key()], contents)
+			content, err := r.content(ctx, p, o)
+			if err != nil {
+				return nil, err
+			}
+			more, err := r.escalation(ctx, o, content, r.contents)
 			if err != nil {
 				return nil, err
 			}
 			needs = append(needs, more...)
 		}
 	}
-	return needs, nil
+	if p.Mends {
+		return needs, nil
+	}
+	return append(append(needs, waiting(p, mappings)...), inventoryNeeds()...), nil
 }
 
 // inventoryNeeds is what recording what a set holds needs.
@@ -196,8 +196,7 @@ func (r *rights) lacking(ctx context.Context, needs []need) ([]Missing, error) {
 	for m := range missing {
 		all = append(all, m)
 	}
-	slices.SortFunc(all, func(a, b Missing) int { return strings.Compare(a.String(), b.String()) })
-	return all, nil
+	return distinct(all), nil
 }
 
 func (r *rights) lacks(ctx context.Context, n need) ([]Missing, error) {

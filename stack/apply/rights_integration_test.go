@@ -139,6 +139,13 @@ func TestIntegrationRights(t *testing.T) {
 		require.Empty(t, missing)
 		_, err = weak.Carry(context.Background(), fresh, p, apply.CarryOptions{})
 		require.NoError(t, err)
+		bind := apply.Missing{Verb: "bind", Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Name: "fresh-impersonator", Why: "for a test"}
+		missing, err = weak.Rights(t.Context(), nil, bind)
+		require.NoError(t, err)
+		require.Empty(t, missing, "nor bind")
+		missing, err = applier(r.user("no-bind-at-all", without(r.file("promoter"), "bind"))).Rights(t.Context(), nil, bind)
+		require.NoError(t, err)
+		require.Equal(t, "impersonate groups (for a test)", join(missing))
 	})
 
 	t.Run("a reader", func(t *testing.T) {

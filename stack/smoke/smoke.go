@@ -21,6 +21,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/apply"
 )
 
 // The label and annotation of a namespace that a smoke test made.
@@ -48,6 +49,10 @@ const (
 type Test interface {
 	// Name is what component files and the command line call it: "tfjob".
 	Name() string
+	// Needs are the rights that it takes, beyond those to make its namespace and
+	// to take it away, where the component lives in a namespace. What it makes in
+	// a namespace of its own it needs the right to in all: nobody knows its name.
+	Needs(component string) []apply.Missing
 	// Run does it. The result holds what was done so far also when it fails.
 	Run(ctx context.Context, env Env) (Result, error)
 }

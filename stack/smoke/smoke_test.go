@@ -19,7 +19,9 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
+	"github.com/kfdev/kfdev/stack/smoke/smoketest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,6 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type probe func(context.Context, smoke.Env) (smoke.Result, error)
 
 func (probe) Name() string { return "probe" }
+
+func (probe) Needs(string) []apply.Missing { return nil }
 
 func (p probe) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) { return p(ctx, env) }
 
@@ -64,6 +68,7 @@ func TestRunGivesANamespaceAndTakesItAway(t *testing.T) {
 	require.Equal(t, []smoke.Fact{{Name: "answer", Value: "42"}}, result.Facts)
 	require.Equal(t, "probe", result.Name)
 	require.Positive(t, result.Took)
+	smoketest.Said(t, probe(nil), e)
 	require.Empty(t, namespaces(t, e))
 }
 

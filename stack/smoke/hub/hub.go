@@ -18,6 +18,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -39,6 +40,17 @@ type Test struct{}
 
 // Name returns "hub".
 func (Test) Name() string { return "hub" }
+
+// Needs are the rights to find the way to the hub, and to see what it makes.
+func (Test) Needs(component string) []apply.Missing {
+	const why = "for the smoke test hub"
+	needs := apply.Need(why, "get", "secrets", component)
+	needs = append(needs, apply.Need(why, "get", "services", component)...)
+	needs = append(needs, apply.Need(why, "list watch", "endpointslices.discovery.k8s.io", component)...)
+	needs = append(needs, apply.Need(why, "create", "pods/portforward", component)...)
+	needs = append(needs, apply.Need(why, "list watch", "pods", component)...)
+	return append(needs, apply.Need(why, "get list watch delete", "persistentvolumeclaims", component)...)
+}
 
 // Run spawns, asks, stops and spawns again. The user, the pod and the volume
 // live in the component's namespace, where the hub makes them; they are gone

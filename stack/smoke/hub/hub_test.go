@@ -19,6 +19,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/smoke"
+	"github.com/kfdev/kfdev/stack/smoke/smoketest"
 )
 
 const user = "smoke-hub-x"
@@ -56,6 +57,7 @@ func TestRun(t *testing.T) {
 	e := env(p.serve(), secret("secret"), claim(corev1.ClaimBound))
 	result, err := Test{}.Run(t.Context(), e)
 	require.NoError(t, err)
+	smoketest.Said(t, Test{}, e)
 	require.Contains(t, result.Facts, smoke.Fact{Name: "6 * 7 on the kernel", Value: "42"})
 	require.Contains(t, result.Facts, smoke.Fact{Name: "collaboration", Value: "on"})
 	require.Len(t, result.Steps, 10)

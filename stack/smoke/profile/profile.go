@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -32,6 +33,17 @@ type Test struct{}
 
 // Name returns "profile".
 func (Test) Name() string { return "profile" }
+
+// Needs are the rights to make a profile, to see what the controller made of
+// it, and to ask as others.
+func (Test) Needs(string) []apply.Missing {
+	needs := apply.Need("to prove that profiles hold", "impersonate", "users", "")
+	needs = append(needs, apply.Need("to prove that profiles hold", "create delete", "profiles.kubeflow.org", "")...)
+	for _, made := range []string{"namespaces", "resourcequotas", "serviceaccounts", "pods"} {
+		needs = append(needs, apply.Need("to prove that profiles hold", "list watch", made, "")...)
+	}
+	return needs
+}
 
 // Run makes a profile, works in it, and removes it.
 func (t Test) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/smoke"
+	"github.com/kfdev/kfdev/stack/smoke/smoketest"
 )
 
 // rules says what a user's attempt to make a pod meets.
@@ -100,8 +101,10 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	result, err := Test{}.Run(ctx, env(t, asUpstream, owner))
+	e := env(t, asUpstream, owner)
+	result, err := Test{}.Run(ctx, e)
 	require.NoError(t, err)
+	smoketest.Said(t, Test{}, e)
 	require.Len(t, result.Steps, 6)
 }
 

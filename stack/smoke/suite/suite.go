@@ -8,6 +8,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack"
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 	"github.com/kfdev/kfdev/stack/smoke/hub"
 	"github.com/kfdev/kfdev/stack/smoke/profile"
@@ -23,6 +24,31 @@ const trainingProgram = "smoke/train.py"
 // Of returns the smoke test that a component names. One that names none, or one
 // that this kfdev does not have, is a fault of kind NotFound.
 func Of(c stack.Component) (smoke.Test, error) {
+	test, err := named(c)
+	if _, ok := test.(tfjob.Test); !ok || err != nil {
+		return test, err
+	}
+	program, err := fs.ReadFile(c.Files, path.Join(c.Dir, trainingProgram))
+	if err != nil {
+		return nil, &fault.Error{Op: "reading the training program of the smoke test", Subject: c.Name, Err: err}
+	}
+	return tfjob.Test{Program: program}, nil
+}
+
+// Needs are the rights that the smoke test of a component takes: none where it
+// names none. Nothing of the component's folder is needed to tell.
+func Needs(c stack.Component) ([]apply.Missing, error) {
+	if c.Smoke == "" {
+		return nil, nil
+	}
+	test, err := named(c)
+	if err != nil {
+		return nil, err
+	}
+	return smoke.Needs(test, c.Namespace), nil
+}
+
+func named(c stack.Component) (smoke.Test, error) {
 	switch c.Smoke {
 	case "hub":
 		return hub.Test{}, nil
@@ -33,11 +59,7 @@ func Of(c stack.Component) (smoke.Test, error) {
 	case "profile":
 		return profile.Test{}, nil
 	case "tfjob":
-		program, err := fs.ReadFile(c.Files, path.Join(c.Dir, trainingProgram))
-		if err != nil {
-			return nil, &fault.Error{Op: "reading the training program of the smoke test", Subject: c.Name, Err: err}
-		}
-		return tfjob.Test{Program: program}, nil
+		return tfjob.Test{}, nil
 	case "":
 		return nil, &fault.Error{Op: "looking for the smoke test", Subject: c.Name, Kind: fault.NotFound, Err: errors.New("the component has none")}
 	}

@@ -46,3 +46,21 @@ func TestNoTest(t *testing.T) {
 	_, err = suite.Of(stack.Component{Name: "mine", Smoke: "tfjob", Files: fstest.MapFS{}, Dir: "mine"})
 	require.ErrorContains(t, err, "reading the training program")
 }
+
+// Every test says what it needs, without the component's folder at hand.
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"tfjob", "hub", "workflow", "profile", "profiles"} {
+		needs, err := suite.Needs(stack.Component{Name: "mine", Namespace: "of-mine", Smoke: name})
+		require.NoError(t, err)
+		require.NotEmpty(t, needs, name)
+		for _, n := range needs {
+			require.NotEmpty(t, n.Why, "%s: %s", name, n)
+		}
+	}
+	needs, err := suite.Needs(stack.Component{Name: "mine"})
+	require.NoError(t, err)
+	require.Empty(t, needs, "it has no test")
+	_, err = suite.Needs(stack.Component{Name: "mine", Smoke: "tfjobs"})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+}

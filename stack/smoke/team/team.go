@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kfdev/kfdev/profiles"
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -31,6 +32,15 @@ type Test struct{}
 
 // Name returns "profiles".
 func (Test) Name() string { return "profiles" }
+
+// Needs are the rights to ask as others, and to see what the controller made.
+func (Test) Needs(string) []apply.Missing {
+	needs := apply.Need("to prove that profiles hold", "impersonate", "users", "")
+	for _, made := range []string{"rolebindings.rbac.authorization.k8s.io", "resourcequotas", "serviceaccounts"} {
+		needs = append(needs, apply.Need("to prove that profiles hold", "list watch", made, "")...)
+	}
+	return needs
+}
 
 // MakesNothing says that it only asks.
 func (Test) MakesNothing() {}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -23,6 +24,12 @@ type LostWorker struct {
 
 // Name returns "tfjob-lost-worker".
 func (LostWorker) Name() string { return "tfjob-lost-worker" }
+
+// Needs are the rights to train, and to take a worker away.
+func (l LostWorker) Needs(string) []apply.Missing {
+	why := "for the smoke test " + l.Name()
+	return append(needs(why), apply.Need(why, "delete", "pods", "")...)
+}
 
 // Run trains for longer than it waits, deletes worker 1 after its first epoch,
 // and sees the job fail.

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -65,6 +66,17 @@ type Test struct {
 
 // Name returns "tfjob".
 func (Test) Name() string { return "tfjob" }
+
+// Needs are the rights to train, and to read what the workers say.
+func (Test) Needs(string) []apply.Missing { return needs("for the smoke test tfjob") }
+
+func needs(why string) []apply.Missing {
+	needs := apply.Need(why, "create list watch", jobs().GroupResource().String(), "")
+	needs = append(needs, apply.Need(why, "create", pytorchJobs().GroupResource().String(), "")...)
+	needs = append(needs, apply.Need(why, "create", "configmaps", "")...)
+	needs = append(needs, apply.Need(why, "list watch", "pods", "")...)
+	return append(needs, apply.Need(why, "get", "pods/log", "")...)
+}
 
 // Run trains, and reads from the workers' logs what they did.
 func (t Test) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) {

@@ -23,6 +23,7 @@ import (
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/smoke"
+	"github.com/kfdev/kfdev/stack/smoke/smoketest"
 )
 
 // config returns what the operator writes into TF_CONFIG.
@@ -247,6 +248,7 @@ func TestRunNeedsTheWorkersLogs(t *testing.T) {
 	result, err := Test{Program: []byte("print()")}.Run(t.Context(), e)
 	require.ErrorContains(t, err, "read what the workers did: worker 0 did not tell its shard")
 	require.Len(t, result.Steps, 6)
+	smoketest.Said(t, Test{}, e)
 	source, err := e.Kube.CoreV1().ConfigMaps("mine").Get(t.Context(), "program", metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"train.py": "print()"}, source.Data)
@@ -282,6 +284,7 @@ func TestLostWorkerNeedsAnEpoch(t *testing.T) {
 	t.Parallel()
 	e := works().env(t)
 	_, err := LostWorker{Program: []byte("x")}.Run(t.Context(), e)
+	smoketest.Said(t, LostWorker{}, e)
 	require.ErrorContains(t, err, "train an epoch: digits-worker-1 ended before its first epoch did")
 	object, err := e.Dynamic.Resource(jobs()).Namespace("mine").Get(t.Context(), jobName, metav1.GetOptions{})
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/smoke"
 )
 
@@ -41,6 +42,15 @@ type Test struct{}
 
 // Name returns "workflow".
 func (Test) Name() string { return "workflow" }
+
+// Needs are the rights to run workflows, and to let them report.
+func (Test) Needs(string) []apply.Missing {
+	const why = "for the smoke test workflow"
+	needs := apply.Need(why, "create", "serviceaccounts", "")
+	needs = append(needs, apply.Need(why, "create", "rolebindings."+rbacv1.GroupName, "")...)
+	needs = append(needs, apply.Missing{Verb: "bind", Group: rbacv1.GroupName, Resource: "clusterroles", Name: executorRole, Why: why})
+	return append(needs, apply.Need(why, "create list watch", resource().GroupResource().String(), "")...)
+}
 
 // Run runs both workflows.
 func (t Test) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) {

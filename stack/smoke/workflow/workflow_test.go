@@ -18,6 +18,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/smoke"
+	"github.com/kfdev/kfdev/stack/smoke/smoketest"
 )
 
 // What a controller writes into the status of the two workflows, shortened.
@@ -63,6 +64,7 @@ func TestRun(t *testing.T) {
 	e := env(t, map[string]string{"diamond": diamondDone, "broken": brokenDone})
 	result, err := Test{}.Run(t.Context(), e)
 	require.NoError(t, err)
+	smoketest.Said(t, Test{}, e)
 	require.Len(t, result.Steps, 3)
 	require.Len(t, result.Facts, 2)
 	binding, err := e.Kube.RbacV1().RoleBindings("mine").Get(t.Context(), "workflow", metav1.GetOptions{})
