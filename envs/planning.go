@@ -31,6 +31,7 @@ type SitePlan struct {
 	Environment string       `json:"environment"`
 	Cluster     string       `json:"cluster"`           // uid of kube-system
 	Release     string       `json:"release"`           // digest
+	Named       bool         `json:"named,omitempty"`   // an earlier release, that was asked for by its digest; else what the project is
 	InForce     string       `json:"inForce,omitempty"` // release now; empty: none
 	Lock        string       `json:"lock"`
 	Sets        []PlannedSet `json:"sets"`
@@ -140,7 +141,7 @@ type promotion struct {
 // plan looks at everything and proposes.
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
-		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
+		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Named: p.options.Release != "", Lock: p.LockDigest,
 		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
 	}
 	l, found, err := p.ledger.Read(ctx)
