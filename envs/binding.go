@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
@@ -25,7 +27,7 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 	if p.options.Plan.Cluster != p.identity.UID {
 		return planFor(p.options.Plan, "this is another cluster: "+p.identity.UID)
 	}
-	now, err := p.plan(ctx)
+	now, err := p.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,9 @@ func differing(planned, now apply.Proposal) []error {
 		switch {
 		case !ok:
 			all = append(all, fmt.Errorf("%s: it is no part of this any more", o.Object))
-		case n.Change != o.Change || n.UID != o.UID || n.Before != o.Before || n.After != o.After || !sameJSON(n.Conflicts, o.Conflicts):
+		case !apply.SameConflicts(n.Conflicts, o.Conflicts):
+			all = append(all, fmt.Errorf("%s: other managers hold its fields than in the plan (then: %s; now: %s)", o.Object, holders(o.Conflicts), holders(n.Conflicts)))
+		case n.Change != o.Change || n.UID != o.UID || n.Before != o.Before || n.After != o.After:
 			all = append(all, fmt.Errorf("%s: it was to be %s, and it is not any more what the plan saw (now: %s)", o.Object, o.Change, n.Change))
 		}
 	}
@@ -74,6 +78,33 @@ func sameJSON(a, b any) bool {
 	one, errOne := json.Marshal(a)
 	two, errTwo := json.Marshal(b)
 	return errOne == nil && errTwo == nil && string(one) == string(two)
+}
+
+// holders names the fields that conflict and who holds them.
+func holders(conflicts []apply.Conflict) string {
+	var all []string
+	for _, c := range conflicts {
+		all = append(all, c.Manager+" holds "+c.Field)
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// takes reports whether a line of the plan says that the field is taken.
+func (p *SitePlan) takes(o apply.Object, c apply.Conflict) bool {
+	for _, set := range p.Sets {
+		for _, line := range set.Objects {
+			if line.Object == o && slices.ContainsFunc(line.Conflicts, func(l apply.Conflict) bool {
+				return l.Force && l.Field == c.Field && l.Manager == c.Manager
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // proposal is what is carried out: a plan's, where there is one. A plan that was

@@ -138,8 +138,21 @@ type promotion struct {
 	writes  bool                  // it is more than a look
 }
 
-// plan looks at everything and proposes.
+// plan is what promoting would do, and what of it the server would refuse.
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
+	plan, err := p.look(ctx)
+	if err != nil {
+		return plan, err
+	}
+	var problems []error
+	for _, s := range plan.Sets {
+		problems = append(problems, s.Problems())
+	}
+	return plan, errors.Join(problems...)
+}
+
+// look looks at everything and proposes.
+func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Named: p.options.Release != "", Lock: p.LockDigest,
 		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
@@ -171,14 +184,8 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
 	}
-	if plan.Removed, err = p.planRemoved(ctx); err != nil {
-		return plan, err
-	}
-	var problems []error
-	for _, s := range plan.Sets {
-		problems = append(problems, s.Problems())
-	}
-	return plan, errors.Join(problems...)
+	plan.Removed, err = p.planRemoved(ctx)
+	return plan, err
 }
 
 // prepare works out the sets of the environment, the policy's among them.
@@ -284,7 +291,12 @@ func (p *promotion) setNow(ctx context.Context, each part) (apply.Set, seed.Resu
 	return set, seeded, err
 }
 
+// force says which fields are taken: what a plan that was made before says, and
+// else what is asked for.
 func (p *promotion) force(o apply.Object, c apply.Conflict) bool {
+	if p.options.Plan != nil {
+		return p.options.Plan.takes(o, c)
+	}
 	return slices.Contains(p.options.Force, c.Manager) || slices.Contains(p.options.Force, o.String())
 }
 

@@ -30,7 +30,8 @@ func (e *Engine) leaseFor() time.Duration {
 type PromoteOptions struct {
 	PlanOptions
 	// Plan is a plan that was made before: exactly that is done, or refused. It
-	// says itself which release it is for.
+	// says itself which release it is for, and which fields are taken: Release and
+	// Force add nothing to it.
 	Plan *SitePlan
 }
 

@@ -161,9 +161,9 @@ func TestConflictsOf(t *testing.T) {
 	require.Equal(t, `a "b"`, all[1].Manager)
 	require.Empty(t, conflictsOf(apierrors.NewConflict(schema.GroupResource{}, "x", errors.New("moved")), nil))
 	require.Empty(t, conflictsOf(nil, nil))
-	require.True(t, sameConflicts(all, []Conflict{all[1], {Field: "spec.replicas", Manager: "kubectl-scale", Force: true}}))
-	require.False(t, sameConflicts(all, all[:1]))
-	require.False(t, sameConflicts(all[:1], all[1:]))
+	require.True(t, SameConflicts(all, []Conflict{all[1], {Field: "spec.replicas", Manager: "kubectl-scale", Force: true}}))
+	require.False(t, SameConflicts(all, all[:1]))
+	require.False(t, SameConflicts(all[:1], all[1:]))
 }
 
 func TestDecideForcesAllOrNone(t *testing.T) {

@@ -213,7 +213,8 @@ objects in stages, the smoke tests, and the record in the cluster itself.
 Refused (exit code 8) unless kfdev lock --check passes, no difference has expired,
 and every environment that it comes after has this very release in force, verified,
 and without drift. One promotion at a time; one that was cut off or failed goes on
-with the next. No field is ever taken from another owner unless --take-from says so.`,
+with the next. No field is ever taken from another owner unless --take-from says so,
+or with --plan the plan's own line.`,
 		Example: "  kfdev promote staging\n  kfdev promote prod --plan prod.plan",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -240,6 +241,7 @@ with the next. No field is ever taken from another owner unless --take-from says
 	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
 	pruneNamespaces(cmd, &o.PlanOptions)
 	cmd.MarkFlagsMutuallyExclusive("plan", "release")
+	cmd.MarkFlagsMutuallyExclusive("plan", "take-from") // the plan's lines say what is taken
 	return cmd
 }
 
