@@ -111,11 +111,11 @@ func (p *SitePlan) takes(o apply.Object, c apply.Conflict) bool {
 // made before the set's certificates were could not know them.
 func (p *promotion) proposal(ctx context.Context, set apply.Set, seeded apply.ChangeSet) (apply.Proposal, error) {
 	if planned, ok := p.planned[set.Name]; ok && !seeded.Changed() && !p.opens(set) {
-		return planned.Proposal, planned.Problems()
+		return planned.Proposal, p.refused(planned.Proposal)
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
 	if err == nil {
-		err = proposal.Problems()
+		err = p.refused(proposal)
 	}
 	return proposal, err
 }

@@ -89,8 +89,9 @@ type PlanOptions struct {
 }
 
 // PlanSite says what promoting to an environment would do. It writes nothing.
-// What stands in the way of the promotion itself (see Promote) is in the error,
-// beside a plan that is whole.
+// Where the plan can't be carried out, since the server would refuse an object or
+// somebody else holds a field, that is a fault of kind Gate beside a plan that is
+// whole; beside any other error the plan is empty.
 func (e *Engine) PlanSite(ctx context.Context, environment string, o PlanOptions) (SitePlan, error) {
 	m, err := e.chosenRelease(ctx, environment, o.Release)
 	if err != nil {
@@ -142,13 +143,13 @@ type promotion struct {
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	plan, err := p.look(ctx)
 	if err != nil {
-		return plan, err
+		return SitePlan{}, err
 	}
-	var problems []error
+	var sets []apply.Proposal
 	for _, s := range plan.Sets {
-		problems = append(problems, s.Problems())
+		sets = append(sets, s.Proposal)
 	}
-	return plan, errors.Join(problems...)
+	return plan, p.refused(sets...)
 }
 
 // look looks at everything and proposes.
@@ -174,12 +175,14 @@ func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 	if plan.Secrets, err = p.planSecrets(ctx); err != nil {
 		return plan, err
 	}
+	var before []apply.Planned
 	for _, each := range p.parts {
-		set, err := p.propose(ctx, each)
+		set, seeded, err := p.propose(ctx, each, before)
 		if err != nil {
 			return plan, err
 		}
-		plan.Sets = append(plan.Sets, set)
+		before = append(before, set)
+		plan.Sets = append(plan.Sets, PlannedSet{Proposal: set.Proposal, Seeded: seeded})
 		if each.Smoke != "" {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
@@ -271,14 +274,15 @@ func namespacesOf(parts []part) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == "" || policy.Exempt(n) })
 }
 
-// propose proposes one set, with what its certificates are now.
-func (p *promotion) propose(ctx context.Context, each part) (PlannedSet, error) {
+// propose proposes one set, with what its certificates are now, as it would come
+// after the sets before.
+func (p *promotion) propose(ctx context.Context, each part, before []apply.Planned) (apply.Planned, apply.ChangeSet, error) {
 	set, seeded, err := p.setNow(ctx, each)
 	if err != nil {
-		return PlannedSet{}, err
+		return apply.Planned{}, nil, err
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
-	return PlannedSet{Proposal: proposal, Seeded: seeded.Changes}, err
+	return apply.Planned{Set: set, Proposal: proposal.Behind(before)}, seeded.Changes, err
 }
 
 // setNow is a part as a set, with what its certificates are now.

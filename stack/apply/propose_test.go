@@ -130,6 +130,7 @@ func TestVerdict(t *testing.T) {
 			require.Contains(t, p.Unchecked, tc.unchecked)
 			require.Equal(t, tc.blocked != "", p.Blocked != "")
 			require.Equal(t, tc.unchecked != "", p.Unchecked != "")
+			require.Equal(t, name == "a quota", p.Denied)
 		})
 	}
 }

@@ -29,10 +29,12 @@ against an environment's cluster and registry, and writes nothing: objects that
 would be created, configured (with each field), deleted or left alone, who holds
 fields that conflict, what cannot be changed in place, what the server could not
 be asked, and the images that its registry lacks. Exit code 0 where nothing is to
-be done, 6 where something is.
+be done, 6 where something is, 8 where the plan can't be carried out: it is shown
+all the same, and then what is in the way.
 
 With --out the plan is written to a file; kfdev promote --plan carries out exactly
-that, or says what is no longer as it was.`,
+that, or says what is no longer as it was. One that can't be carried out is not
+written.`,
 		Example: "  kfdev plan staging\n  kfdev plan prod --out prod.plan",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,10 +43,13 @@ that, or says what is no longer as it was.`,
 				if p.Release == "" {
 					return err
 				}
-				if out != "" && err == nil {
+				switch {
+				case out != "" && err == nil:
 					if err := writePlan(out, p); err != nil {
 						return err
 					}
+				case out != "":
+					err = notWritten(out, err)
 				}
 				if showErr := a.result(p, func(w io.Writer) error { return sitePlanText(w, p) }); showErr != nil {
 					return showErr
@@ -72,6 +77,11 @@ func writePlan(path string, p envs.SitePlan) error {
 		return &fault.Error{Op: "writing the plan", Subject: path, Err: err}
 	}
 	return nil
+}
+
+// notWritten says of a plan that can't be carried out that it is not in its file.
+func notWritten(path string, err error) error {
+	return &fault.Error{Op: "writing the plan", Subject: path, Err: fmt.Errorf("it can't be carried out, so it is not written: %w", err)}
 }
 
 // maxPlan bounds what is read as a plan, bytes.
