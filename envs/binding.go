@@ -93,6 +93,15 @@ func holders(conflicts []apply.Conflict) string {
 	return strings.Join(all, ", ")
 }
 
+// force says which fields are taken: what a plan that was made before says, and
+// else what is asked for.
+func (p *promotion) force(o apply.Object, c apply.Conflict) bool {
+	if p.options.Plan != nil {
+		return p.options.Plan.takes(o, c)
+	}
+	return slices.Contains(p.options.Force, c.Manager) || slices.Contains(p.options.Force, o.String())
+}
+
 // takes reports whether a line of the plan says that the field is taken.
 func (p *SitePlan) takes(o apply.Object, c apply.Conflict) bool {
 	for _, set := range p.Sets {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
@@ -29,8 +28,8 @@ func (p *promotion) gates(ctx context.Context) error {
 			closed = append(closed, stale)
 		}
 	}
-	for _, e := range difference.Expired(p.Differences, time.Now()) {
-		closed = append(closed, fmt.Errorf("the difference %s has expired on %s: %s is to renew it or to take it out", e.ID, e.Expires, e.Owner))
+	for _, e := range p.expired(time.Now()) {
+		closed = append(closed, e.reason())
 	}
 	env, _ := p.Environment(p.name)
 	for _, before := range env.After {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -37,6 +38,8 @@ type SitePlan struct {
 	Sets        []PlannedSet `json:"sets"`
 	// Secrets are those that the environment needs, without a value.
 	Secrets []seed.GivenChange `json:"secrets"`
+	// Expired are the differences of the release whose last day has passed.
+	Expired []ExpiredDifference `json:"expired"`
 	// Removed are the components that the cluster has and the release has not.
 	Removed []RemovedSet `json:"removed"`
 	// Images are those of the lock that the environment's registry lacks.
@@ -157,6 +160,7 @@ func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Named: p.options.Release != "", Lock: p.LockDigest,
 		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
+		Expired: p.expired(time.Now()),
 	}
 	l, found, err := p.ledger.Read(ctx)
 	if err != nil {
@@ -293,15 +297,6 @@ func (p *promotion) setNow(ctx context.Context, each part) (apply.Set, seed.Resu
 	}
 	set, err := p.setOf(ctx, each, seeded.Authorities)
 	return set, seeded, err
-}
-
-// force says which fields are taken: what a plan that was made before says, and
-// else what is asked for.
-func (p *promotion) force(o apply.Object, c apply.Conflict) bool {
-	if p.options.Plan != nil {
-		return p.options.Plan.takes(o, c)
-	}
-	return slices.Contains(p.options.Force, c.Manager) || slices.Contains(p.options.Force, o.String())
 }
 
 func (p *promotion) planImages(ctx context.Context, plan *SitePlan) error {
