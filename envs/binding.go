@@ -62,6 +62,9 @@ func differing(planned, now apply.Proposal) []error {
 		switch {
 		case !ok:
 			all = append(all, fmt.Errorf("%s: it is no part of this any more", o.Object))
+		case o.Unchecked != "" && n.UID == o.UID && n.Before == o.Before && (n.Change == o.Change || n.Change == apply.Unchanged):
+			// What it would become the plan could not know: it is still what it was.
+			// A field that somebody holds is refused with all others.
 		case !apply.SameConflicts(n.Conflicts, o.Conflicts):
 			all = append(all, fmt.Errorf("%s: other managers hold its fields than in the plan (then: %s; now: %s)", o.Object, holders(o.Conflicts), holders(n.Conflicts)))
 		case n.Change != o.Change || n.UID != o.UID || n.Before != o.Before || n.After != o.After:
@@ -117,14 +120,44 @@ func (p *SitePlan) takes(o apply.Object, c apply.Conflict) bool {
 }
 
 // proposal is what is carried out: a plan's, where there is one. A plan that was
-// made before the set's certificates were could not know them.
+// made before the set's certificates were could not know them; nor what sets
+// before have written into a namespace that they share with this one.
 func (p *promotion) proposal(ctx context.Context, set apply.Set, seeded apply.ChangeSet) (apply.Proposal, error) {
-	if planned, ok := p.planned[set.Name]; ok && !seeded.Changed() && !p.opens(set) {
+	planned, ok := p.planned[set.Name]
+	ok = ok && !seeded.Changed() && !p.opens(set)
+	if ok && !slices.ContainsFunc(planned.Objects, p.shared) {
 		return planned.Proposal, p.refused(planned.Proposal)
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
+	if err == nil && ok {
+		proposal = p.renewed(planned.Proposal, proposal)
+	}
 	if err == nil {
 		err = p.refused(proposal)
 	}
 	return proposal, err
+}
+
+// shared reports whether a line is of a namespace that a set before has written.
+func (p *promotion) shared(o apply.Proposed) bool { return slices.Contains(p.wrote, o.Object) }
+
+// renewed is a planned proposal with such lines as they are now.
+func (p *promotion) renewed(planned, now apply.Proposal) apply.Proposal {
+	planned.Objects = slices.Clone(planned.Objects)
+	for i, o := range planned.Objects {
+		n := slices.IndexFunc(now.Objects, func(n apply.Proposed) bool { return n.Object == o.Object })
+		if n >= 0 && p.shared(o) {
+			planned.Objects[i] = now.Objects[n]
+		}
+	}
+	return planned
+}
+
+// written notes the namespaces that a set has written.
+func (p *promotion) written(changes apply.ChangeSet) {
+	for _, c := range changes {
+		if c.Object.Kind == "Namespace" && c.Object.APIVersion == "v1" && c.Change != apply.Unchanged {
+			p.wrote = append(p.wrote, c.Object)
+		}
+	}
 }

@@ -139,6 +139,7 @@ type promotion struct {
 	seeing  apply.Seeing
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
+	wrote   []apply.Object        // namespaces that sets have written
 	writes  bool                  // it is more than a look
 }
 

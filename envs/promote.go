@@ -298,6 +298,7 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	}
 	changes, err := p.live.applier.Carry(ctx, set, proposal, apply.CarryOptions{Seeing: p.seeing, Fence: lease.Fence})
 	changes = append(seeded.Changes, changes...)
+	p.written(changes)
 	if err != nil {
 		return changes, err
 	}
