@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
@@ -29,7 +31,7 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 		return err
 	}
 	keyed := p.options.Plan.Key != ""
-	now, err := p.plan(ctx)
+	now, err := p.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -45,6 +47,7 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 		p.planned[set.Set] = set
 	}
 	other = append(other, otherSecrets(p.options.Plan.Secrets, now.Secrets, keyed)...)
+	other = append(other, moreRemoved(p.options.Plan.Removed, now.Removed)...)
 	if len(other) == 0 {
 		return nil
 	}
@@ -65,12 +68,37 @@ func differing(planned, now apply.Proposal) []error {
 		switch {
 		case !ok:
 			all = append(all, fmt.Errorf("%s: it is no part of this any more", o.Object))
-		case n.Change != o.Change || n.UID != o.UID || n.Before != o.Before || n.After != o.After || !sameJSON(n.Conflicts, o.Conflicts):
+		case o.Unchecked != "" && n.UID == o.UID && n.Before == o.Before && (n.Change == o.Change || n.Change == apply.Unchanged):
+			// What it would become the plan could not know: it is still what it was.
+			// A field that somebody holds is refused with all others.
+		case !apply.SameConflicts(n.Conflicts, o.Conflicts):
+			all = append(all, fmt.Errorf("%s: other managers hold its fields than in the plan (then: %s; now: %s)", o.Object, holders(o.Conflicts), holders(n.Conflicts)))
+		case n.Change != o.Change || n.UID != o.UID || n.Before != o.Before || n.After != o.After:
 			all = append(all, fmt.Errorf("%s: it was to be %s, and it is not any more what the plan saw (now: %s)", o.Object, o.Change, n.Change))
 		}
 	}
 	for o := range of {
 		all = append(all, fmt.Errorf("%s: the plan does not have it", o))
+	}
+	return all
+}
+
+// moreRemoved names what would be deleted with components that the release has
+// not, and that a plan does not delete. What is gone by now is no matter.
+func moreRemoved(planned, now []RemovedSet) []error {
+	deleted := map[apply.Object]bool{}
+	for _, r := range planned {
+		for _, o := range r.Objects {
+			deleted[o.Object] = o.Change == apply.Deleted
+		}
+	}
+	var all []error
+	for _, r := range now {
+		for _, o := range r.Objects {
+			if o.Change == apply.Deleted && !deleted[o.Object] {
+				all = append(all, fmt.Errorf("%s: it would be deleted with %s, and the plan does not have it", o.Object, r.Name))
+			}
+		}
 	}
 	return all
 }
@@ -81,15 +109,81 @@ func sameJSON(a, b any) bool {
 	return errOne == nil && errTwo == nil && string(one) == string(two)
 }
 
+// holders names the fields that conflict and who holds them.
+func holders(conflicts []apply.Conflict) string {
+	var all []string
+	for _, c := range conflicts {
+		all = append(all, c.Manager+" holds "+c.Field)
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// force says which fields are taken: what a plan that was made before says, and
+// else what is asked for.
+func (p *promotion) force(o apply.Object, c apply.Conflict) bool {
+	if p.options.Plan != nil {
+		return p.options.Plan.takes(o, c)
+	}
+	return slices.Contains(p.options.Force, c.Manager) || slices.Contains(p.options.Force, o.String())
+}
+
+// takes reports whether a line of the plan says that the field is taken.
+func (p *SitePlan) takes(o apply.Object, c apply.Conflict) bool {
+	for _, set := range p.Sets {
+		for _, line := range set.Objects {
+			if line.Object == o && slices.ContainsFunc(line.Conflicts, func(l apply.Conflict) bool {
+				return l.Force && l.Field == c.Field && l.Manager == c.Manager
+			}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // proposal is what is carried out: a plan's, where there is one. A plan that was
-// made before the set's certificates were could not know them.
+// made before the set's certificates were could not know them; nor what sets
+// before have written into a namespace that they share with this one.
 func (p *promotion) proposal(ctx context.Context, set apply.Set, seeded apply.ChangeSet) (apply.Proposal, error) {
-	if planned, ok := p.planned[set.Name]; ok && !seeded.Changed() && !p.opens(set) {
-		return planned.Proposal, planned.Problems()
+	planned, ok := p.planned[set.Name]
+	ok = ok && !seeded.Changed() && !p.opens(set)
+	if ok && !slices.ContainsFunc(planned.Objects, p.shared) {
+		return planned.Proposal, p.refused(planned.Proposal)
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
+	if err == nil && ok {
+		proposal = p.renewed(planned.Proposal, proposal)
+	}
 	if err == nil {
-		err = proposal.Problems()
+		err = p.refused(proposal)
 	}
 	return proposal, err
+}
+
+// shared reports whether a line is of a namespace that a set before has written.
+func (p *promotion) shared(o apply.Proposed) bool { return slices.Contains(p.wrote, o.Object) }
+
+// renewed is a planned proposal with such lines as they are now.
+func (p *promotion) renewed(planned, now apply.Proposal) apply.Proposal {
+	planned.Objects = slices.Clone(planned.Objects)
+	for i, o := range planned.Objects {
+		n := slices.IndexFunc(now.Objects, func(n apply.Proposed) bool { return n.Object == o.Object })
+		if n >= 0 && p.shared(o) {
+			planned.Objects[i] = now.Objects[n]
+		}
+	}
+	return planned
+}
+
+// written notes the namespaces that a set has written.
+func (p *promotion) written(changes apply.ChangeSet) {
+	for _, c := range changes {
+		if c.Object.Kind == "Namespace" && c.Object.APIVersion == "v1" && c.Change != apply.Unchanged {
+			p.wrote = append(p.wrote, c.Object)
+		}
+	}
 }

@@ -139,8 +139,12 @@ func TestIntegrationParity(t *testing.T) {
 
 	// An entry that was declared yesterday and has expired is no excuse.
 	p.project(t, strings.Replace(string(data), "    owner: ana\n", "    owner: ana\n    expires: 2020-01-31\n", 1))
-	_, err = p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
+	plan, err := p.engine(t).PlanSite(t.Context(), "staging", PlanOptions{})
 	require.NoError(t, err, "a plan can be looked at")
+	require.NotEmpty(t, plan.Sets)
+	require.Equal(t, []ExpiredDifference{{ID: "replicas", Owner: "ana", Expires: "2020-01-31"}}, plan.Expired)
+	require.Equal(t, fault.Gate, fault.KindOf(plan.Closed()))
+	require.ErrorContains(t, plan.Closed(), "the difference replicas has expired on 2020-01-31: ana is to renew it")
 	_, err = p.engine(t).Promote(t.Context(), "staging", PromoteOptions{})
 	require.Equal(t, fault.Gate, fault.KindOf(err))
 	require.ErrorContains(t, err, "the difference replicas has expired")

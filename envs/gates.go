@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kfdev/kfdev/envs/difference"
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
@@ -21,15 +20,16 @@ import (
 func (p *promotion) gates(ctx context.Context) error {
 	var closed []error
 	if p.options.Release == "" {
-		if _, err := p.Lock(ctx, LockOptions{Check: true}); err != nil {
-			if fault.KindOf(err) != fault.Drift {
-				return err
-			}
-			closed = append(closed, fmt.Errorf("the lock is not the project's any more: %w", err))
+		stale, err := p.lockGate(ctx)
+		if err != nil {
+			return err
+		}
+		if stale != nil {
+			closed = append(closed, stale)
 		}
 	}
-	for _, e := range difference.Expired(p.Differences, time.Now()) {
-		closed = append(closed, fmt.Errorf("the difference %s has expired on %s: %s is to renew it or to take it out", e.ID, e.Expires, e.Owner))
+	for _, e := range p.expired(time.Now()) {
+		closed = append(closed, e.reason())
 	}
 	env, _ := p.Environment(p.name)
 	for _, before := range env.After {
@@ -42,6 +42,19 @@ func (p *promotion) gates(ctx context.Context) error {
 	}
 	return &fault.Error{Op: "promoting to", Subject: p.name, Kind: fault.Gate, Err: errors.Join(closed...),
 		Hint: fmt.Sprintf("%s comes after %s: there this very release must be in force, verified and without drift", p.name, strings.Join(env.After, " and "))}
+}
+
+// lockGate says that the lock is not the project's; failed, that this could not
+// be found out.
+func (e *Engine) lockGate(ctx context.Context) (closed, failed error) {
+	_, err := e.Lock(ctx, LockOptions{Check: true})
+	switch {
+	case err == nil:
+		return nil, nil
+	case fault.KindOf(err) != fault.Drift:
+		return nil, err
+	}
+	return fmt.Errorf("the lock is not the project's any more: %w", err), nil
 }
 
 // passedIn says why an environment is no proof of the release; nil where it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -31,6 +32,7 @@ type SitePlan struct {
 	Environment string       `json:"environment"`
 	Cluster     string       `json:"cluster"`           // uid of kube-system
 	Release     string       `json:"release"`           // digest
+	Named       bool         `json:"named,omitempty"`   // an earlier release, that was asked for by its digest; else what the project is
 	InForce     string       `json:"inForce,omitempty"` // release now; empty: none
 	Lock        string       `json:"lock"`
 	Sets        []PlannedSet `json:"sets"`
@@ -41,6 +43,8 @@ type SitePlan struct {
 	Key string `json:"key,omitempty"`
 	// Secrets are those that the environment needs, without a value.
 	Secrets []seed.GivenChange `json:"secrets"`
+	// Expired are the differences of the release whose last day has passed.
+	Expired []ExpiredDifference `json:"expired"`
 	// Removed are the components that the cluster has and the release has not.
 	Removed []RemovedSet `json:"removed"`
 	// Orphaned are the namespaces of profiles that have left the project in an
@@ -99,8 +103,9 @@ type PlanOptions struct {
 }
 
 // PlanSite says what promoting to an environment would do. It writes nothing.
-// What stands in the way of the promotion itself (see Promote) is in the error,
-// beside a plan that is whole.
+// Where the plan can't be carried out, since the server would refuse an object or
+// somebody else holds a field, that is a fault of kind Gate beside a plan that is
+// whole; beside any other error the plan is empty.
 func (e *Engine) PlanSite(ctx context.Context, environment string, o PlanOptions) (SitePlan, error) {
 	m, err := e.chosenRelease(ctx, environment, o.Release)
 	if err != nil {
@@ -146,15 +151,30 @@ type promotion struct {
 	hashKey seed.HashKey
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
+	wrote   []apply.Object        // namespaces that sets have written
 	writes  bool                  // it is more than a look
 	begun   bool                  // it is written down that it is under way
 }
 
-// plan looks at everything and proposes.
+// plan is what promoting would do, and what of it the server would refuse.
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
+	plan, err := p.look(ctx)
+	if err != nil {
+		return SitePlan{}, err
+	}
+	var sets []apply.Proposal
+	for _, s := range plan.Sets {
+		sets = append(sets, s.Proposal)
+	}
+	return plan, p.refused(sets...)
+}
+
+// look looks at everything and proposes.
+func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
-		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
+		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Named: p.options.Release != "", Lock: p.LockDigest,
 		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Orphaned: []Orphan{}, Images: []PlannedImage{}, Verify: []string{},
+		Expired: p.expired(time.Now()),
 	}
 	l, found, err := p.ledger.Read(ctx)
 	if err != nil {
@@ -180,12 +200,14 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	if plan.Secrets, err = p.planSecrets(ctx); err != nil {
 		return plan, err
 	}
+	var before []apply.Planned
 	for _, each := range p.parts {
-		set, err := p.propose(ctx, each)
+		set, seeded, err := p.propose(ctx, each, before)
 		if err != nil {
 			return plan, err
 		}
-		plan.Sets = append(plan.Sets, set)
+		before = append(before, set)
+		plan.Sets = append(plan.Sets, PlannedSet{Proposal: set.Proposal, Seeded: seeded})
 		if each.Smoke != "" {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
@@ -193,14 +215,8 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	if plan.Removed, err = p.planRemoved(ctx); err != nil {
 		return plan, err
 	}
-	if plan.Orphaned, err = p.orphans(ctx, p.teams()); err != nil {
-		return plan, err
-	}
-	var problems []error
-	for _, s := range plan.Sets {
-		problems = append(problems, s.Problems())
-	}
-	return plan, errors.Join(problems...)
+	plan.Orphaned, err = p.orphans(ctx, p.teams())
+	return plan, err
 }
 
 // prepare works out the sets of the environment, the policy's among them.
@@ -286,14 +302,15 @@ func namespacesOf(parts []part) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == "" || policy.Exempt(n) })
 }
 
-// propose proposes one set, with what its certificates are now.
-func (p *promotion) propose(ctx context.Context, each part) (PlannedSet, error) {
+// propose proposes one set, with what its certificates are now, as it would come
+// after the sets before.
+func (p *promotion) propose(ctx context.Context, each part, before []apply.Planned) (apply.Planned, apply.ChangeSet, error) {
 	set, seeded, err := p.setNow(ctx, each)
 	if err != nil {
-		return PlannedSet{}, err
+		return apply.Planned{}, nil, err
 	}
 	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
-	return PlannedSet{Proposal: proposal, Seeded: seeded.Changes}, err
+	return apply.Planned{Set: set, Proposal: proposal.Behind(before)}, seeded.Changes, err
 }
 
 // setNow is a part as a set, with what its certificates are now.
@@ -304,10 +321,6 @@ func (p *promotion) setNow(ctx context.Context, each part) (apply.Set, seed.Resu
 	}
 	set, err := p.setOf(ctx, each, seeded.Authorities)
 	return set, seeded, err
-}
-
-func (p *promotion) force(o apply.Object, c apply.Conflict) bool {
-	return slices.Contains(p.options.Force, c.Manager) || slices.Contains(p.options.Force, o.String())
 }
 
 func (p *promotion) planImages(ctx context.Context, plan *SitePlan) error {

@@ -31,7 +31,9 @@ func (e *Engine) leaseFor() time.Duration {
 // PromoteOptions say what is promoted.
 type PromoteOptions struct {
 	PlanOptions
-	// Plan is a plan that was made before: exactly that is done, or refused.
+	// Plan is a plan that was made before: exactly that is done, or refused. It
+	// says itself which release it is for, and which fields are taken: Release and
+	// Force add nothing to it.
 	Plan *SitePlan
 }
 
@@ -66,9 +68,12 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 		if o.Plan.Environment != environment {
 			return result, planFor(o.Plan, "the environment is "+environment)
 		}
-		o.Release = o.Plan.Release
+		o.Release = ""
+		if o.Plan.Named {
+			o.Release = o.Plan.Release
+		}
 	}
-	m, err := e.plannedRelease(ctx, environment, o)
+	m, err := e.promotable(ctx, environment, o.Release)
 	if err != nil {
 		return result, err
 	}
@@ -110,16 +115,23 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 	return result, err
 }
 
-// plannedRelease is the release that is to be promoted: a plan of what the
-// project is now needs no registry to find it.
-func (e *Engine) plannedRelease(ctx context.Context, environment string, o PromoteOptions) (made, error) {
-	if o.Plan == nil {
-		return e.chosenRelease(ctx, environment, o.Release)
+// promotable is the release that is to be promoted. One of the project's own
+// that can't be made since the lock is not the project's is refused as the gates
+// refuse it, and nothing else takes its place.
+func (e *Engine) promotable(ctx context.Context, environment, digest string) (made, error) {
+	m, err := e.chosenRelease(ctx, environment, digest)
+	_, known := e.file.Environments.Others[environment]
+	if kind := fault.KindOf(err); !known || digest != "" || err == nil || kind != fault.Drift && kind != fault.NotFound {
+		return m, err
 	}
-	if m, err := e.chosenRelease(ctx, environment, ""); err == nil && m.digest() == o.Plan.Release {
-		return m, nil
+	closed, failed := e.lockGate(ctx)
+	switch {
+	case failed != nil:
+		return m, failed
+	case closed != nil:
+		return m, &fault.Error{Op: "promoting to", Subject: environment, Kind: fault.Gate, Err: closed}
 	}
-	return e.chosenRelease(ctx, environment, o.Plan.Release)
+	return m, err
 }
 
 // holder names whoever promotes, for others who wait.
@@ -303,6 +315,7 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	}
 	changes, err := p.live.applier.Carry(ctx, set, proposal, apply.CarryOptions{Seeing: p.seeing, Fence: lease.Fence})
 	changes = append(seeded.Changes, changes...)
+	p.written(changes)
 	if err != nil {
 		return changes, err
 	}

@@ -45,6 +45,9 @@ type Proposed struct {
 	// Blocked says why the server would refuse it: a field that cannot be changed,
 	// a version of a kind in which objects are stored, a policy.
 	Blocked string `json:"blocked,omitempty"`
+	// Denied is set where that is a policy, a quota or a webhook: what else is in
+	// the cluster decides it.
+	Denied bool `json:"denied,omitempty"`
 	// Unchecked says what the server could not be asked, and why.
 	Unchecked string `json:"unchecked,omitempty"`
 }

@@ -130,6 +130,7 @@ func TestVerdict(t *testing.T) {
 			require.Contains(t, p.Unchecked, tc.unchecked)
 			require.Equal(t, tc.blocked != "", p.Blocked != "")
 			require.Equal(t, tc.unchecked != "", p.Unchecked != "")
+			require.Equal(t, name == "a quota", p.Denied)
 		})
 	}
 }
@@ -161,9 +162,9 @@ func TestConflictsOf(t *testing.T) {
 	require.Equal(t, `a "b"`, all[1].Manager)
 	require.Empty(t, conflictsOf(apierrors.NewConflict(schema.GroupResource{}, "x", errors.New("moved")), nil))
 	require.Empty(t, conflictsOf(nil, nil))
-	require.True(t, sameConflicts(all, []Conflict{all[1], {Field: "spec.replicas", Manager: "kubectl-scale", Force: true}}))
-	require.False(t, sameConflicts(all, all[:1]))
-	require.False(t, sameConflicts(all[:1], all[1:]))
+	require.True(t, SameConflicts(all, []Conflict{all[1], {Field: "spec.replicas", Manager: "kubectl-scale", Force: true}}))
+	require.False(t, SameConflicts(all, all[:1]))
+	require.False(t, SameConflicts(all[:1], all[1:]))
 }
 
 func TestDecideForcesAllOrNone(t *testing.T) {

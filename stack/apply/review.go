@@ -123,7 +123,7 @@ func (b *bound) compare(ctx context.Context, i *item, p *Proposed, now *unstruct
 	if p.Change != Configured || p.UID != now.GetUID() || hash != p.Before {
 		return false, notAsPlanned(i.object, "%s has written to it since", lastManager(now))
 	}
-	if !sameConflicts(conflicts, p.Conflicts) {
+	if !SameConflicts(conflicts, p.Conflicts) {
 		return false, notAsPlanned(i.object, "other managers hold its fields than in the plan")
 	}
 	only.force = len(conflicts) > 0
@@ -163,8 +163,9 @@ func (i *item) settle(now *unstructured.Unstructured) error {
 	return nil
 }
 
-// sameConflicts reports whether the same managers hold the same fields.
-func sameConflicts(a, b []Conflict) bool {
+// SameConflicts reports whether the same managers hold the same fields; since
+// when is no part of it.
+func SameConflicts(a, b []Conflict) bool {
 	type held struct{ field, manager string }
 	names := func(all []Conflict) map[held]bool {
 		set := map[held]bool{}

@@ -35,7 +35,7 @@ func (w *work) verdict(i *item, err error, p *Proposed) error {
 		p.Unchecked = "its kind changes with it: " + text
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsMethodNotSupported(err), misshapen(err):
 		if p.Blocked == "" {
-			p.Blocked = text
+			p.Blocked, p.Denied = text, deniedByAdmission(err)
 		}
 	case secret:
 		return fmt.Errorf("%s: %s", i.object, text)
@@ -72,9 +72,7 @@ func (w *work) changesKind(kind schema.GroupKind) bool {
 		if !isCRD(i.content) || i.change == Unchanged {
 			return false
 		}
-		group, _, _ := unstructured.NestedString(i.content.Object, "spec", "group")
-		name, _, _ := unstructured.NestedString(i.content.Object, "spec", "names", "kind")
-		return group == kind.Group && name == kind.Kind
+		return kindIn(i.content) == kind
 	})
 }
 

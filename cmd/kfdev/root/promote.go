@@ -28,11 +28,14 @@ func newPlan(a *app) *cobra.Command {
 against an environment's cluster and registry, and writes nothing: objects that
 would be created, configured (with each field), deleted or left alone, who holds
 fields that conflict, what cannot be changed in place, what the server could not
-be asked, and the images that its registry lacks. Exit code 0 where nothing is to
-be done, 6 where something is.
+be asked, and the images that its registry lacks, with their bytes. Exit code 0
+where nothing is to be done, 6 where something is, 8 where the plan can't be carried
+out or a difference of the release has expired: it is shown all the same, and then
+what is in the way.
 
 With --out the plan is written to a file; kfdev promote --plan carries out exactly
-that, or says what is no longer as it was.`,
+that, or says what is no longer as it was. One that can't be carried out is not
+written.`,
 		Example: "  kfdev plan staging\n  kfdev plan prod --out prod.plan",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,18 +44,7 @@ that, or says what is no longer as it was.`,
 				if p.Release == "" {
 					return err
 				}
-				if out != "" && err == nil {
-					if err := writePlan(out, p); err != nil {
-						return err
-					}
-				}
-				if showErr := a.result(p, func(w io.Writer) error { return sitePlanText(w, p) }); showErr != nil {
-					return showErr
-				}
-				if err == nil && p.Changed() {
-					return &fault.Error{Op: "planning the promotion", Subject: p.Environment, Kind: fault.Drift, Err: errors.New("there are changes"), Hint: "kfdev promote " + p.Environment}
-				}
-				return err
+				return planned(a, p, out, err)
 			})
 		},
 	}
@@ -61,6 +53,29 @@ that, or says what is no longer as it was.`,
 	placeFlags(cmd, &o)
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to a file")
 	return cmd
+}
+
+// planned shows a plan, and then what would refuse it. One that can be carried
+// out is written to the file out, where that is named.
+func planned(a *app, p envs.SitePlan, out string, refused error) error {
+	if closed := p.Closed(); closed != nil {
+		refused = errors.Join(refused, closed)
+	}
+	switch {
+	case out != "" && refused == nil:
+		if err := writePlan(out, p); err != nil {
+			return err
+		}
+	case out != "":
+		refused = notWritten(out, refused)
+	}
+	if err := a.result(p, func(w io.Writer) error { return sitePlanText(w, p) }); err != nil {
+		return err
+	}
+	if refused == nil && p.Changed() {
+		return &fault.Error{Op: "planning the promotion", Subject: p.Environment, Kind: fault.Drift, Err: errors.New("there are changes"), Hint: "kfdev promote " + p.Environment}
+	}
+	return refused
 }
 
 func writePlan(path string, p envs.SitePlan) error {
@@ -72,6 +87,11 @@ func writePlan(path string, p envs.SitePlan) error {
 		return &fault.Error{Op: "writing the plan", Subject: path, Err: err}
 	}
 	return nil
+}
+
+// notWritten says of a plan that can't be carried out that it is not in its file.
+func notWritten(path string, err error) error {
+	return &fault.Error{Op: "writing the plan", Subject: path, Err: fmt.Errorf("it can't be carried out, so it is not written: %w", err)}
 }
 
 // maxPlan bounds what is read as a plan, bytes.
@@ -115,7 +135,13 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 	}
 	fmt.Fprintln(w)
 	for _, i := range p.Images {
-		fmt.Fprintf(w, "  copy       %s to %s\n", i.From, i.To)
+		fmt.Fprintf(w, "  copy       %s to %s, %s\n", i.From, i.To, bytesOf(i.Size))
+	}
+	if len(p.Images) > 0 {
+		fmt.Fprintf(w, "  %d images to copy: %s, less what the registry has of their blobs\n", len(p.Images), bytesOf(p.Bytes))
+	}
+	for _, e := range p.Expired {
+		fmt.Fprintf(w, "  expired    the difference %s, on %s; its owner is %s\n", e.ID, e.Expires, e.Owner)
 	}
 	unchanged := 0
 	for _, s := range p.Sets {
@@ -219,7 +245,8 @@ objects in stages, the smoke tests, and the record in the cluster itself.
 Refused (exit code 8) unless kfdev lock --check passes, no difference has expired,
 and every environment that it comes after has this very release in force, verified,
 and without drift. One promotion at a time; one that was cut off or failed goes on
-with the next. No field is ever taken from another owner unless --take-from says so.`,
+with the next. No field is ever taken from another owner unless --take-from says so,
+or with --plan the plan's own line.`,
 		Example: "  kfdev promote staging\n  kfdev promote prod --plan prod.plan",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -246,6 +273,7 @@ with the next. No field is ever taken from another owner unless --take-from says
 	cmd.Flags().StringSliceVar(&o.Force, "take-from", nil, "take fields that conflict from this field manager, or on this KIND/NAMESPACE/NAME")
 	placeFlags(cmd, &o.PlanOptions)
 	cmd.MarkFlagsMutuallyExclusive("plan", "release")
+	cmd.MarkFlagsMutuallyExclusive("plan", "take-from") // the plan's lines say what is taken
 	return cmd
 }
 
