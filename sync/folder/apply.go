@@ -44,15 +44,15 @@ func (f *Folder) Apply(ctx context.Context, changes []tree.Change, from endpoint
 		a.check(i)
 	}
 	if err := a.stage(ctx, from); err != nil {
-		return nil, errors.Join(err, a.clean())
+		return nil, errors.Join(err, a.clean(ctx))
 	}
 	release, err := f.changes.hold(ctx)
 	if err != nil {
-		return nil, errors.Join(err, a.clean())
+		return nil, errors.Join(err, a.clean(ctx))
 	}
 	defer release()
 	a.commit(ctx)
-	if err := a.clean(); err != nil {
+	if err := a.clean(ctx); err != nil {
 		f.warn("cleaning up after changes of "+f.o.Root, err)
 	}
 	return a.outcomes, nil
@@ -84,6 +84,8 @@ type staged struct {
 	place string // its name in base; "" where there is nothing, or it is in place
 	old   string // the name in base of what was taken away
 	mode  uint32 // of a folder; 0: as usual
+	// stranded is the name in base of what is somebody's and could not be put back.
+	stranded string
 }
 
 // makeRoot makes a root that is not there.
@@ -213,11 +215,11 @@ func (a *apply) reading(ctx context.Context, path string) (tree.Entry, beneath.S
 }
 
 // clean removes what is left of what was staged.
-func (a *apply) clean() error {
+func (a *apply) clean(ctx context.Context) error {
 	if a.base == "" {
 		return nil
 	}
-	var err error
+	err := a.amend(ctx)
 	for i := range a.staged {
 		if s := &a.staged[i]; s.place != "" {
 			if e := a.root.Remove(a.in(s.place)); e != nil && !errors.Is(e, fs.ErrNotExist) {
