@@ -220,6 +220,7 @@ func (f *Folder) Info() endpoint.Info {
 		info.Identity, info.Fresh = s.identity, s.fresh
 		info.FoldsCase, info.FoldsUnicode = s.foldsCase, s.foldsUnicode
 		info.Notes = append(info.Notes, s.notes...)
+		info.Batches = s.undoable()
 	}
 	if f.watch != nil {
 		info.Polling = f.watch.Polling()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/folder/beneath"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -19,6 +20,7 @@ type batch struct {
 	name  string
 	bytes int64
 	made  time.Time
+	used  bool // Undo has brought back what of it could be
 }
 
 // batchTime is how batches are named.
@@ -151,7 +153,8 @@ func (s *state) loadTrash() error {
 			continue // none of ours
 		}
 		b := batch{name: name, made: made}
-		list, _, err := s.manifest(name)
+		list, used, err := s.manifest(name)
+		b.used = used
 		switch {
 		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged):
 			if err := s.root.RemoveAll(trashPath + "/" + name); err != nil {
@@ -167,6 +170,18 @@ func (s *state) loadTrash() error {
 		s.trash = append(s.trash, b)
 	}
 	return nil
+}
+
+// undoable are the names of batches that Undo can bring back, the newest last.
+func (s *state) undoable() []string {
+	var names []string
+	for _, b := range slices.Backward(s.trash) {
+		if !b.used && len(names) < endpoint.MaxBatches {
+			names = append(names, b.name)
+		}
+	}
+	slices.Reverse(names)
+	return names
 }
 
 // manifest reads a batch's manifest, and says whether it was used.

@@ -63,7 +63,7 @@ type loop struct {
 	retry     *time.Timer
 	retryAt   time.Time // when retry is due; zero: it is not
 
-	undos   []undoable
+	undos   undos
 	batches int
 	merged  int
 	run     runner
@@ -94,6 +94,7 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	if l.saver.store, err = ancestor.Open(s.config.State); err != nil {
 		return err
 	}
+	l.undos = loadUndos(s.config.State)
 	if l.rules, err = s.config.Rules(); err != nil {
 		return err
 	}
@@ -134,6 +135,7 @@ func (l *loop) serve(asks <-chan ask, end <-chan struct{}) {
 			l.again()
 		case <-l.tick.C:
 			l.progress()
+			l.saveUndos()
 		}
 		l.showState()
 	}
@@ -182,7 +184,7 @@ func (l *loop) close() error {
 	l.work.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), closingBudget)
 	defer cancel()
-	err := l.saveLast(ctx)
+	err := errors.Join(l.saveLast(ctx), l.undos.save())
 	if l.link != nil {
 		err = errors.Join(err, l.link.Close())
 	}
@@ -292,7 +294,6 @@ func (l *loop) drop(err error) {
 		l.connect.reset()
 	}
 	l.release(l.remote)
-	l.undos = dropUndos(l.undos, remote)
 	l.all = true
 	text := "the connection was lost"
 	if err != nil {
@@ -330,6 +331,7 @@ func (l *loop) scanned(s *side, t *tree.Tree, err error) {
 		return
 	}
 	l.ground()
+	l.undos.settle(l.local.ep.Info().Batches, l.remote.ep.Info().Batches)
 	l.step()
 }
 
