@@ -126,7 +126,7 @@ type Info struct {
 	// Notes are for people: what is not as it could be, with the fix.
 	Notes []string
 	// Batches are those that Undo can bring back, the newest last; of many, the
-	// last MaxBatches.
+	// last MaxBatches. They are as of the last Scan or Undo.
 	Batches []string
 }
 

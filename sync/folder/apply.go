@@ -71,6 +71,7 @@ type apply struct {
 	batch    string // its name as one of the trash; "" where nothing is taken away
 	bytes    int64  // of what was taken away
 	took     bool   // something was taken away
+	used     bool   // undo can bring nothing of it back
 	checked  map[string]content
 	folder   struct { // see folderOf
 		path  string
@@ -233,12 +234,24 @@ func (a *apply) clean(ctx context.Context) error {
 	case !a.took:
 		err = errors.Join(err, a.root.RemoveAll(a.base))
 	default:
-		a.f.mu.Lock()
-		a.state.trash = append(a.state.trash, batch{name: a.batch, bytes: a.bytes, made: time.Now()})
-		a.f.mu.Unlock()
-		err = errors.Join(err, a.f.prune(a.state))
+		err = errors.Join(err, a.keepBatch())
 	}
 	return err
+}
+
+// keepBatch makes the batch one of the trash, and thins that out.
+func (a *apply) keepBatch() error {
+	f, s := a.f, a.state
+	b := batch{name: a.batch, bytes: a.bytes + batchCost, made: time.Now(), used: a.used}
+	list := a.overwrites()
+	b.overwrote = len(list) > 0
+	if b.overwrote && len(list) <= maxSavePaths {
+		b.save = &save{name: b.name, made: b.made, list: list, before: make([]*save, len(list)), recent: len(list)}
+	}
+	f.mu.Lock()
+	s.trash, s.held = append(s.trash, b), s.held+b.bytes
+	f.mu.Unlock()
+	return errors.Join(f.thin(s, b.save), f.prune(s))
 }
 
 // spot is the name in base of what is staged for a change, or taken away by it.

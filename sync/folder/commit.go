@@ -142,7 +142,7 @@ func (a *apply) conclude(i int, now tree.Entry, err error) {
 		o.Done, o.Now = true, c.To
 		if a.staged[i].old != "" || c.From.Kind == tree.Dir && c.To.Kind != tree.Dir {
 			o.Batch, a.took = a.batch, true
-			a.bytes += c.From.Size
+			a.bytes += cost(c.From)
 		}
 	case errors.Is(err, endpoint.ErrChanged):
 		o.Err, o.Now = err, now

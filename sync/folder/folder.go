@@ -41,7 +41,7 @@ type Options struct {
 	// "": one in StateDir.
 	Cache string
 	Sink  progress.Sink // nil: progress.Discard
-	// What the trash holds at most: 0: 512 MiB, 7 days, 200 batches.
+	// What the trash holds at most: 0: 512 MiB, 7 days, any number of batches.
 	TrashBytes   int64
 	TrashAge     time.Duration
 	TrashBatches int
@@ -149,9 +149,6 @@ func (o *Options) setLimits() {
 	}
 	if o.TrashAge == 0 {
 		o.TrashAge = 7 * 24 * time.Hour
-	}
-	if o.TrashBatches == 0 {
-		o.TrashBatches = 200
 	}
 }
 

@@ -77,7 +77,7 @@ func (a *apply) amend(ctx context.Context) error {
 		any = true
 		if l, ok := a.stray(ctx, i); ok {
 			stranded[i] = l
-			a.bytes += l.from.Size
+			a.bytes += cost(l.from)
 		}
 	}
 	if !any {
@@ -95,7 +95,7 @@ func (a *apply) amend(ctx context.Context) error {
 			held = append(held, l)
 		}
 	}
-	if len(held) == 0 {
+	if a.used = len(held) == 0; a.used {
 		return a.root.Rename(a.in(manifestName), a.in(undoneName), beneath.Replace)
 	}
 	return a.state.replaceFile(a.in(manifestName), encodeManifest(held))

@@ -88,6 +88,9 @@ func (l *loop) undone(u undoing, s *side, batch string, updates []endpoint.Updat
 		return
 	}
 	l.undos.drop(s.name, batch)
+	if l.local.ready() && l.remote.ready() {
+		l.undos.settle(l.local.ep.Info().Batches, l.remote.ep.Info().Batches)
+	}
 	if len(updates) == 0 {
 		u.spent[s.name] = batch == ""
 		l.undoNext(u)

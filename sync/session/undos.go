@@ -42,6 +42,7 @@ func loadUndos(dir string) undos {
 
 // add notes a batch that was just made.
 func (u *undos) add(one undoable) {
+	u.drop(one.Side, one.Batch) // the folder may have named it before its outcome was here
 	u.order = append(u.order, one)
 	if len(u.order) > 4*endpoint.MaxBatches {
 		u.order = slices.Delete(u.order, 0, 2*endpoint.MaxBatches)

@@ -59,7 +59,7 @@ func (r *request) check() error {
 
 // result is the last message of a call that did not fail.
 type result struct {
-	Info  *info  `cbor:"1,keyasint,omitempty"` // of open, and at the end of a tree
+	Info  *info  `cbor:"1,keyasint,omitempty"` // of open and undo, and at the end of a tree
 	Batch string `cbor:"2,keyasint,omitempty"` // of undo
 	Code  int    `cbor:"3,keyasint,omitempty"` // of run
 	Usage *usage `cbor:"4,keyasint,omitempty"` // of usage
