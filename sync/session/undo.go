@@ -88,9 +88,9 @@ func (l *loop) undone(u undoing, s *side, batch string, updates []endpoint.Updat
 		return
 	}
 	l.undos.drop(s.name, batch)
-	if l.local.ready() && l.remote.ready() {
-		l.undos.settle(l.local.ep.Info().Batches, l.remote.ep.Info().Batches)
-	}
+	// Some may be a part of others by now. What the other side has said is older.
+	batches := map[string][]string{s.name: s.ep.Info().Batches, l.other(s).name: l.undos.of(l.other(s).name)}
+	l.undos.settle(batches[local], batches[remote])
 	if len(updates) == 0 {
 		u.spent[s.name] = batch == ""
 		l.undoNext(u)

@@ -38,9 +38,9 @@ func (p *pair) lose(s *session.Session) {
 // and then the one before.
 func TestUndoKnowsTheOrderOfBothSides(t *testing.T) {
 	t.Parallel()
-	again := func(p *pair, s *session.Session, stop func()) *session.Session {
+	again := func(p *pair, _ *session.Session, stop func()) *session.Session {
 		stop()
-		s, _ = p.start()
+		s, _ := p.start()
 		p.status(s, inSync)
 		return s
 	}

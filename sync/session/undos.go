@@ -58,6 +58,17 @@ func (u *undos) drop(side, batch string) {
 	u.changed = true
 }
 
+// of are the batches of one side, the newest last.
+func (u *undos) of(side string) []string {
+	var batches []string
+	for _, one := range u.order {
+		if one.Side == side {
+			batches = append(batches, one.Batch)
+		}
+	}
+	return batches
+}
+
 // settle takes what the two folders say they can bring back, each the newest last.
 // What was seen as it was made has its place; for what was not, as where the
 // connection was lost, the names tell, which are times.
