@@ -126,7 +126,13 @@ type Info struct {
 	Polling bool
 	// Notes are for people: what is not as it could be, with the fix.
 	Notes []string
+	// Batches are those that Undo can bring back, the newest last; of many, the
+	// last MaxBatches. They are as of the last Scan or Undo.
+	Batches []string
 }
+
+// MaxBatches is how many batches an Info names.
+const MaxBatches = 64
 
 // StateDir is the folder inside a root that is the endpoint's own: what is
 // staged, what was replaced, its identity. It is never part of a tree.

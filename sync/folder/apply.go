@@ -44,15 +44,15 @@ func (f *Folder) Apply(ctx context.Context, changes []tree.Change, from endpoint
 		a.check(i)
 	}
 	if err := a.stage(ctx, from); err != nil {
-		return nil, errors.Join(err, a.clean())
+		return nil, errors.Join(err, a.clean(ctx))
 	}
 	release, err := f.changes.hold(ctx)
 	if err != nil {
-		return nil, errors.Join(err, a.clean())
+		return nil, errors.Join(err, a.clean(ctx))
 	}
 	defer release()
 	a.commit(ctx)
-	if err := a.clean(); err != nil {
+	if err := a.clean(ctx); err != nil {
 		f.warn("cleaning up after changes of "+f.o.Root, err)
 	}
 	return a.outcomes, nil
@@ -72,6 +72,7 @@ type apply struct {
 	bytes    int64  // of what was taken away
 	took     bool   // something was taken away
 	caches   int    // that were, with their folders
+	used     bool   // undo can bring nothing of it back
 	checked  map[string]content
 	room     room
 	folder   struct { // see folderOf
@@ -86,6 +87,8 @@ type staged struct {
 	place string // its name in base; "" where there is nothing, or it is in place
 	old   string // the name in base of what was taken away
 	mode  uint32 // of a folder; 0: as usual
+	// stranded is the name in base of what is somebody's and could not be put back.
+	stranded string
 }
 
 // makeRoot makes a root that is not there.
@@ -217,11 +220,11 @@ func (a *apply) reading(ctx context.Context, path string) (tree.Entry, beneath.S
 }
 
 // clean removes what is left of what was staged.
-func (a *apply) clean() error {
+func (a *apply) clean(ctx context.Context) error {
 	if a.base == "" {
 		return nil
 	}
-	var err error
+	err := a.amend(ctx)
 	for i := range a.staged {
 		if s := &a.staged[i]; s.place != "" {
 			if e := a.root.Remove(a.in(s.place)); e != nil && !errors.Is(e, fs.ErrNotExist) {
@@ -235,12 +238,24 @@ func (a *apply) clean() error {
 	case !a.took:
 		err = errors.Join(err, a.root.RemoveAll(a.base))
 	default:
-		a.f.mu.Lock()
-		a.state.trash = append(a.state.trash, batch{name: a.batch, bytes: a.bytes, made: time.Now()})
-		a.f.mu.Unlock()
-		err = errors.Join(err, a.f.prune(a.state))
+		err = errors.Join(err, a.keepBatch())
 	}
 	return err
+}
+
+// keepBatch makes the batch one of the trash, and thins that out.
+func (a *apply) keepBatch() error {
+	f, s := a.f, a.state
+	b := batch{name: a.batch, bytes: a.bytes + batchCost, made: time.Now(), used: a.used}
+	list := a.overwrites()
+	b.overwrote = len(list) > 0
+	if b.overwrote && len(list) <= maxSavePaths {
+		b.save = &save{name: b.name, made: b.made, list: list, before: make([]*save, len(list)), recent: len(list)}
+	}
+	f.mu.Lock()
+	s.trash, s.held = append(s.trash, b), s.held+b.bytes
+	f.mu.Unlock()
+	return errors.Join(f.thin(s, b.save), f.prune(s))
 }
 
 // spot is the name in base of what is staged for a change, or taken away by it.

@@ -142,7 +142,7 @@ func (a *apply) conclude(i int, now tree.Entry, err error) {
 		o.Done, o.Now = true, c.To
 		if a.staged[i].old != "" || c.From.Kind == tree.Dir && c.To.Kind != tree.Dir {
 			o.Batch, a.took = a.batch, true
-			a.bytes += c.From.Size
+			a.bytes += cost(c.From)
 		}
 	case errors.Is(err, endpoint.ErrChanged):
 		o.Err, o.Now = err, now
@@ -223,16 +223,16 @@ func (a *apply) exchange(i int, c tree.Change, st beneath.Stat) error {
 		if err := root.Rename(c.Path, old, beneath.Replace); err != nil {
 			return existing(err)
 		}
-		if err := a.verify(old, st, func() error { return a.rename(old, c.Path) }); err != nil {
+		back := func() error { return a.putBack(i, a.spot(i), c.Path) }
+		if err := a.verify(old, st, back); err != nil {
 			return err
 		}
-		a.staged[i].old = a.spot(i)
 		if c.To.Kind == tree.Dir {
 			if err := a.mkdir(i, c.Path); err != nil {
-				a.staged[i].old = ""
-				return errors.Join(err, a.rename(old, c.Path))
+				return errors.Join(err, back())
 			}
 		}
+		a.staged[i].old = a.spot(i)
 		return nil
 	}
 	var err error
@@ -266,12 +266,16 @@ func existing(err error) error {
 func (a *apply) replace(i int, path string, st beneath.Stat) error {
 	root, name := a.root, a.staged[i].place
 	place := a.in(name)
-	err := root.Rename(place, path, beneath.Exchange)
+	mine, err := root.Stat(place)
+	if err != nil {
+		return err
+	}
+	err = root.Rename(place, path, beneath.Exchange)
 	if !errors.Is(err, beneath.ErrUnsupported) {
 		if err != nil {
 			return existing(err)
 		}
-		if err := a.verify(place, st, func() error { return root.Rename(place, path, beneath.Exchange) }); err != nil {
+		if err := a.verify(place, st, func() error { return a.exchangeBack(i, path, mine) }); err != nil {
 			return err
 		}
 		a.staged[i].place, a.staged[i].old = "", name
@@ -281,7 +285,7 @@ func (a *apply) replace(i int, path string, st beneath.Stat) error {
 	if err := root.Rename(path, old, beneath.Replace); err != nil {
 		return existing(err)
 	}
-	back := func() error { return a.rename(old, path) }
+	back := func() error { return a.putBack(i, a.spot(i)+".old", path) }
 	if err := a.verify(old, st, back); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ type Options struct {
 	// "": one in StateDir.
 	Cache string
 	Sink  progress.Sink // nil: progress.Discard
-	// What the trash holds at most: 0: 512 MiB, 7 days, 200 batches.
+	// What the trash holds at most: 0: 512 MiB, 7 days, any number of batches.
 	TrashBytes   int64
 	TrashAge     time.Duration
 	TrashBatches int
@@ -159,9 +159,6 @@ func (o *Options) setLimits() {
 	if o.TrashAge == 0 {
 		o.TrashAge = 7 * 24 * time.Hour
 	}
-	if o.TrashBatches == 0 {
-		o.TrashBatches = 200
-	}
 }
 
 // Close implements endpoint.Endpoint. It waits for calls that go on, which it
@@ -229,6 +226,7 @@ func (f *Folder) Info() endpoint.Info {
 		info.Identity, info.Fresh = s.identity, s.fresh
 		info.FoldsCase, info.FoldsUnicode = s.foldsCase, s.foldsUnicode
 		info.Notes = append(info.Notes, s.notes...)
+		info.Batches = s.undoable()
 	}
 	if f.watch != nil {
 		info.Polling = f.watch.Polling()

@@ -127,12 +127,13 @@ func (n *notes) texts() []string {
 
 // What notes say.
 const (
-	noteLink    = "is a symbolic link that leads out of the folder, or might, and is not synced"
-	noteOther   = "is a device, a pipe or a socket, and is not synced"
-	noteLarge   = "is larger than this session allows and is not synced: add it to .kfdevignore"
-	noteClosed  = "can't be read and is not synced: change its mode, or add it to .kfdevignore"
-	noteLong    = "has a path that is too long or too deep, and is not synced"
-	noteNoIndex = "could not be written; the next start takes longer"
+	noteLink     = "is a symbolic link that leads out of the folder, or might, and is not synced"
+	noteOther    = "is a device, a pipe or a socket, and is not synced"
+	noteLarge    = "is larger than this session allows and is not synced: add it to .kfdevignore"
+	noteClosed   = "can't be read and is not synced: change its mode, or add it to .kfdevignore"
+	noteLong     = "has a path that is too long or too deep, and is not synced"
+	noteStranded = "was saved while a change of it arrived; a version that has no place any more is in .kfdev-sync/trash"
+	noteNoIndex  = "could not be written; the next start takes longer"
 )
 
 // spelling is the name under which what the file system lists as name is known.

@@ -43,6 +43,9 @@ type state struct {
 	notes                   []string
 	trash                   []batch // oldest first
 	staging                 bool    // the folder for it is there, and empty
+
+	held  int64              // bytes of all batches
+	saves map[string][]*save // by path, the newest last; see thin
 }
 
 // openState opens the root and takes hold of it. A root that is not there is

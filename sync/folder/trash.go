@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/folder/beneath"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -16,9 +17,12 @@ import (
 // off may hold what was to come instead of what was there: whoever uses the old
 // content looks whether it is that.
 type batch struct {
-	name  string
-	bytes int64
-	made  time.Time
+	name      string
+	bytes     int64 // that it takes of a disk
+	made      time.Time
+	used      bool  // Undo has brought back what of it could be
+	overwrote bool  // it has nothing but old versions
+	save      *save // see thin
 }
 
 // batchTime is how batches are named.
@@ -150,8 +154,9 @@ func (s *state) loadTrash() error {
 		if err != nil {
 			continue // none of ours
 		}
-		b := batch{name: name, made: made}
-		list, _, err := s.manifest(name)
+		b := batch{name: name, made: made, bytes: batchCost}
+		list, used, err := s.manifest(name)
+		b.used, b.overwrote = used, !used
 		switch {
 		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged):
 			if err := s.root.RemoveAll(trashPath + "/" + name); err != nil {
@@ -162,11 +167,24 @@ func (s *state) loadTrash() error {
 			return err
 		}
 		for _, l := range list {
-			b.bytes += l.from.Size
+			b.bytes += cost(l.from)
+			b.overwrote = b.overwrote && overwrite(l.from, l.to)
 		}
-		s.trash = append(s.trash, b)
+		s.trash, s.held = append(s.trash, b), s.held+b.bytes
 	}
 	return nil
+}
+
+// undoable are the names of batches that Undo can bring back, the newest last.
+func (s *state) undoable() []string {
+	var names []string
+	for _, b := range slices.Backward(s.trash) {
+		if !b.used && len(names) < endpoint.MaxBatches {
+			names = append(names, b.name)
+		}
+	}
+	slices.Reverse(names)
+	return names
 }
 
 // manifest reads a batch's manifest, and says whether it was used.
@@ -181,27 +199,4 @@ func (s *state) manifest(name string) (list []lost, used bool, err error) {
 	}
 	list, err = decodeManifest(b)
 	return list, used, err
-}
-
-// prune drops the oldest batches until the rest is within the limits. The last
-// one stays in any case.
-func (f *Folder) prune(s *state) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	total := int64(0)
-	for _, b := range s.trash {
-		total += b.bytes
-	}
-	for len(s.trash) > 1 {
-		b := s.trash[0]
-		if len(s.trash) <= f.o.TrashBatches && total <= f.o.TrashBytes && time.Since(b.made) <= f.o.TrashAge {
-			return nil
-		}
-		if err := s.root.RemoveAll(trashPath + "/" + b.name); err != nil {
-			return err
-		}
-		total -= b.bytes
-		s.trash = s.trash[1:]
-	}
-	return nil
 }

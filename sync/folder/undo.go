@@ -32,12 +32,12 @@ func (f *Folder) Undo(ctx context.Context) (string, []endpoint.Update, error) {
 		return "", nil, &fault.Error{Op: "undoing changes", Subject: f.o.Root, Err: endpoint.ErrRootGone}
 	}
 	for _, b := range slices.Backward(slices.Clone(s.trash)) {
-		list, used, err := s.manifest(b.name)
+		if b.used {
+			continue
+		}
+		list, _, err := s.manifest(b.name)
 		if err != nil {
 			return "", nil, &fault.Error{Op: "undoing changes", Subject: f.o.Root, Err: err}
-		}
-		if used {
-			continue
 		}
 		done, err := f.restore(ctx, s, b, list)
 		if err != nil {
@@ -51,6 +51,7 @@ func (f *Folder) Undo(ctx context.Context) (string, []endpoint.Update, error) {
 // restore puts back what a batch took away, the last change first.
 func (f *Folder) restore(ctx context.Context, s *state, b batch, list []lost) ([]endpoint.Update, error) {
 	dir := trashPath + "/" + b.name
+	s.saves = nil // what comes is no newer version of what is undone
 	// It works as Apply does, with the old content as what was staged.
 	a := &apply{f: f, state: s, root: s.root, base: dir, apart: "undo-", batch: b.name, checked: map[string]content{}}
 	began := time.Now()
@@ -78,12 +79,14 @@ func (f *Folder) restore(ctx context.Context, s *state, b batch, list []lost) ([
 	}
 	slices.SortStableFunc(updates, func(x, y endpoint.Update) int { return cmp.Compare(x.Path, y.Path) })
 	if left {
+		f.mu.Lock()
+		if i := slices.IndexFunc(s.trash, func(o batch) bool { return o.name == b.name }); i >= 0 {
+			s.trash[i].used = true
+		}
+		f.mu.Unlock()
 		return updates, s.root.Rename(dir+"/"+manifestName, dir+"/"+undoneName, beneath.Replace)
 	}
-	f.mu.Lock()
-	s.trash = slices.DeleteFunc(s.trash, func(o batch) bool { return o.name == b.name })
-	f.mu.Unlock()
-	return updates, s.root.RemoveAll(dir)
+	return updates, f.discard(s, b.name)
 }
 
 // prepare finds the old content of a path, where it is what the manifest says.

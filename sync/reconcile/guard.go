@@ -75,6 +75,8 @@ const (
 	RootType    Reason = "root-type"    // a side's root is no folder any more
 	RootEmptied Reason = "root-emptied" // a side's root is empty, and was not
 	ManyDeletes Reason = "many-deletes" // more is deleted than the limits allow
+	// FirstReplica: what only the remote side has would go at the first sync.
+	FirstReplica Reason = "first-replica"
 )
 
 // Halt says that a result must not be applied without a person's word.
@@ -105,6 +107,8 @@ func (h *Halt) Error() string {
 		return fmt.Sprintf("the %s folder is no folder any more; %s", h.Cause, lost)
 	case RootEmptied:
 		return fmt.Sprintf("the %s folder is empty all at once; %s", h.Cause, lost)
+	case FirstReplica:
+		return fmt.Sprintf("%d of %d paths are on the %s side alone, and the mode one-way-replica would delete them", h.Deletes, h.Of, h.Loser)
 	case ManyDeletes:
 	}
 	return fmt.Sprintf("%s, more than --max-delete allows (%s)", lost, h.Limits)
@@ -112,8 +116,12 @@ func (h *Halt) Error() string {
 
 // Hint says what a person can do.
 func (h *Halt) Hint() string {
-	if h.Reason == ManyDeletes {
+	switch h.Reason {
+	case FirstReplica:
+		return "another mode (one-way, two-way-safe) keeps them"
+	case ManyDeletes:
 		return fmt.Sprintf("bring back what was deleted on the %s side, if that was not meant", h.Cause)
+	case RootGone, RootType, RootEmptied:
 	}
 	return fmt.Sprintf("bring the %s folder back (a volume that is not mounted looks like this)", h.Cause)
 }
@@ -136,6 +144,18 @@ func GuardAfter(base, local, remote *tree.Tree, result Result, limits Limits, lo
 		return h
 	}
 	return nil
+}
+
+// GuardFirst is GuardAfter for OneWayReplica. What the remote side has alone when
+// the two sides meet for the first time was never sent there, so that the limits
+// that nobody named do not hold for it.
+func GuardFirst(base, local, remote *tree.Tree, result Result, limits Limits, lost Lost) *Halt {
+	h := GuardAfter(base, local, remote, result, limits, lost)
+	deletes := Deletions(result.ToRemote)
+	if h != nil && h.Reason != ManyDeletes || base.Root().Kind != tree.Absent || deletes == 0 || limits != (Limits{}) {
+		return h
+	}
+	return &Halt{Reason: FirstReplica, Cause: PreferLocal, Loser: PreferRemote, Deletes: deletes, Of: remote.Len(), Limits: limits}
 }
 
 func guard(base, cause, loser *tree.Tree, changes []tree.Change, limits Limits, lost int) *Halt {

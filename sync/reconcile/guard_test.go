@@ -93,3 +93,36 @@ func TestGuardCountsWhatWasLostBefore(t *testing.T) {
 	require.Nil(t, GuardAfter(base, base, remote, same, Limits{}, Lost{Remote: 1000}), "nothing is deleted now")
 	require.Equal(t, 40, Deletions(res.ToRemote))
 }
+
+func TestGuardOfTheFirstReplica(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, base, local, remote string
+		limits                    Limits
+		halt                      string
+	}{
+		{name: "a file that only the pod has", base: "-", local: "a=1", remote: "a=1 b=2", halt: "1 of 2 paths are on the remote side alone, and the mode one-way-replica would delete them"},
+		{name: "many", base: "-", local: "a=1", remote: many(100), halt: "100 of 100 paths are on the remote side alone, and the mode one-way-replica would delete them"},
+		{name: "nothing here", base: "-", local: "", remote: "a=1", halt: "1 of 1 paths are on the remote side alone, and the mode one-way-replica would delete them"},
+		{name: "no folder here", base: "-", local: "-", remote: "a=1", halt: "the local folder is gone; 1 of 1 paths would be deleted on the remote side"},
+		{name: "the same", base: "-", local: "a=1 b=2", remote: "a=1 b=3"},
+		{name: "moved", base: "-", local: "a=1 c=2", remote: "a=1 b=2"},
+		{name: "not the first time", base: "a=1", local: "a=1", remote: "a=1 b=2"},
+		{name: "off", base: "-", local: "a=1", remote: many(100), limits: Limits{Off: true}},
+		{name: "a limit that somebody named", base: "-", local: "a=1", remote: "b=2", limits: Limits{Count: 1}},
+		{name: "and it is exceeded", base: "-", local: "a=1", remote: many(3), limits: Limits{Count: 2}, halt: "3 of 3 paths would be deleted on the remote side, more than --max-delete allows (2 paths)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			base, local, remote := parse(t, c.base), parse(t, c.local), parse(t, c.remote)
+			res := Reconcile(base, local, remote, nil, Options{Mode: OneWayReplica})
+			h := GuardFirst(base, local, remote, res, c.limits, Lost{})
+			if c.halt == "" {
+				require.Nil(t, h)
+				return
+			}
+			require.NotNil(t, h)
+			require.EqualError(t, h, c.halt)
+			require.NotEmpty(t, h.Hint())
+		})
+	}
+}

@@ -1,13 +1,11 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/kfdev/kfdev/internal/fault"
-	"github.com/kfdev/kfdev/sync/endpoint"
 	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session/ancestor"
 	"github.com/kfdev/kfdev/sync/tree"
@@ -74,6 +72,8 @@ func (l *loop) bringBack() error {
 	switch h := l.halt; {
 	case h.Reason == reconcile.ManyDeletes:
 		return refused("the folder is there: bring back what was deleted in it, or accept that")
+	case h.Reason == reconcile.FirstReplica:
+		return refused("the mode one-way-replica takes nothing from the pod: begin with --mode two-way-safe to have it here, or copy it")
 	case h.Reason == reconcile.RootType:
 		return refused("something else stands in the folder's place: take that away first")
 	case h.Cause == reconcile.PreferLocal && (l.config.Mode == reconcile.OneWay || l.config.Mode == reconcile.OneWayReplica),
@@ -124,121 +124,11 @@ func (l *loop) lately() reconcile.Lost {
 	return reconcile.Lost{Local: sum(l.local), Remote: sum(l.remote)}
 }
 
-// undoable is a batch that a side can bring back.
-type undoable struct{ side, batch string }
-
-func dropUndos(all []undoable, side string) []undoable {
-	var rest []undoable
-	for _, u := range all {
-		if u.side != side {
-			rest = append(rest, u)
-		}
+// guard says why a result must not be applied without a person's word.
+func (l *loop) guard(res reconcile.Result, limits reconcile.Limits) *reconcile.Halt {
+	guard := reconcile.GuardAfter
+	if l.config.Mode == reconcile.OneWayReplica {
+		guard = reconcile.GuardFirst
 	}
-	return rest
-}
-
-type undoAnswer struct {
-	undone Undone
-	err    error
-}
-
-// undo has the side that made the last batch bring back what it took away. What
-// was before this session began is known to the folders alone: the pod's goes
-// first.
-func (l *loop) undo(ctx context.Context, answer chan<- undoAnswer) error {
-	if !l.local.ready() || !l.remote.ready() {
-		return &fault.Error{Op: "undoing the last batch", Hint: "wait until the session is connected", Err: errors.New("the two sides are not connected")}
-	}
-	order := []*side{l.remote, l.local}
-	if n := len(l.undos); n > 0 && l.undos[n-1].side == local {
-		order = []*side{l.local, l.remote}
-	}
-	l.undoOn(ctx, order, answer)
-	return nil
-}
-
-func (l *loop) undoOn(ctx context.Context, order []*side, answer chan<- undoAnswer) {
-	if len(order) == 0 {
-		answer <- undoAnswer{err: &fault.Error{Op: "undoing the last batch", Kind: fault.NotFound, Err: errors.New("there is nothing to undo")}}
-		return
-	}
-	s := order[0]
-	if s == l.remote && (l.config.Mode == reconcile.OneWayReplica || l.config.Mode == reconcile.OneWay) ||
-		s == l.local && l.config.Mode == reconcile.Pull {
-		// What was brought back would be overwritten, or stand in conflict.
-		answer <- undoAnswer{err: &fault.Error{
-			Op: "undoing the last batch", Kind: fault.Usage,
-			Hint: "undo the change where it was made", Err: errors.New("in the mode " + string(l.config.Mode) + " the " + s.name + " folder follows the other one"),
-		}}
-		return
-	}
-	if s.ep == nil {
-		answer <- undoAnswer{err: errUndoLost()}
-		return
-	}
-	ep, life := s.ep, l.ctx
-	if s == l.remote {
-		life = l.linkCtx
-	}
-	s.undoing++
-	l.work.Go(func() {
-		both, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(life, cancel)()
-		batch, updates, err := ep.Undo(both)
-		l.post(func() {
-			if s.ep != ep {
-				answer <- undoAnswer{err: errUndoLost()}
-				return
-			}
-			s.undoing--
-			l.undone(ctx, order, batch, updates, err, answer)
-		})
-	})
-}
-
-func errUndoLost() error {
-	return &fault.Error{
-		Op: "undoing the last batch", Hint: "look at `kfdev sync status` once the session is connected again, and try again",
-		Err: errors.New("the connection was lost; whether it was undone is not known"),
-	}
-}
-
-func (l *loop) undone(ctx context.Context, order []*side, batch string, updates []endpoint.Update, err error, answer chan<- undoAnswer) {
-	s := order[0]
-	switch {
-	case err != nil:
-		answer <- undoAnswer{err: &fault.Error{Op: "undoing the last batch", Subject: s.name, Err: err}}
-		l.scan(s)
-		return
-	case len(updates) == 0:
-		l.undoOn(ctx, order[1:], answer)
-		return
-	}
-	if n := len(l.undos); n > 0 && l.undos[n-1].side == s.name {
-		l.undos = l.undos[:n-1]
-	}
-	result := Undone{Side: s.name, Batch: batch}
-	fits := s.tree != nil // else it is being looked at, and must be again
-	for _, u := range updates {
-		result.Paths = append(result.Paths, Name(u.Path))
-		if s == l.local && l.config.IsRuleFile(u.Path) {
-			l.reloadRules()
-		}
-		if fits = fits && s.update(u); fits {
-			l.pending[u.Path] = true
-		}
-		// What was brought back is a change of this side, and no conflict with what
-		// the other side has had from before.
-		if other := l.other(s); other.tree != nil {
-			if now := other.tree.Get(u.Path); now.Kind != tree.Absent || u.Entry.Kind == tree.Absent {
-				l.agree([]tree.Change{{Path: u.Path, From: l.base.Tree.Get(u.Path), To: now}})
-			}
-		}
-	}
-	if !fits {
-		l.scan(s)
-	}
-	answer <- undoAnswer{undone: result}
-	l.step()
+	return guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits, l.lately())
 }

@@ -64,7 +64,7 @@ type loop struct {
 	retry     *time.Timer
 	retryAt   time.Time // when retry is due; zero: it is not
 
-	undos   []undoable
+	undos   undos
 	batches int
 	merged  int
 	run     runner
@@ -95,6 +95,7 @@ func (s *Session) Run(ctx context.Context) (err error) {
 	if l.saver.store, err = ancestor.Open(s.config.State); err != nil {
 		return err
 	}
+	l.undos = loadUndos(s.config.State)
 	rules, err := s.config.Rules()
 	if err != nil {
 		return err
@@ -137,6 +138,7 @@ func (l *loop) serve(asks <-chan ask, end <-chan struct{}) {
 			l.again()
 		case <-l.tick.C:
 			l.progress()
+			l.saveUndos()
 		}
 		l.showState()
 	}
@@ -185,7 +187,7 @@ func (l *loop) close() error {
 	l.work.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), closingBudget)
 	defer cancel()
-	err := l.saveLast(ctx)
+	err := errors.Join(l.saveLast(ctx), l.undos.save())
 	if l.link != nil {
 		err = errors.Join(err, l.link.Close())
 	}
@@ -296,7 +298,6 @@ func (l *loop) drop(err error) {
 		l.connect.reset()
 	}
 	l.release(l.remote)
-	l.undos = dropUndos(l.undos, remote)
 	l.all = true
 	text := "the connection was lost"
 	if err != nil {
@@ -334,6 +335,7 @@ func (l *loop) scanned(s *side, t *tree.Tree, err error) {
 		return
 	}
 	l.ground()
+	l.undos.settle(l.local.ep.Info().Batches, l.remote.ep.Info().Batches)
 	l.step()
 }
 

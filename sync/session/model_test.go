@@ -254,9 +254,6 @@ func (m *model) decide() {
 	defer cancel()
 	st, err := m.session.Status(ctx)
 	require.NoError(m.t, err)
-	if len(st.Conflicts) == 0 && m.mode == reconcile.OneWayReplica {
-		return // what is there follows, and is undone where it was made
-	}
 	if len(st.Conflicts) == 0 {
 		undone, err := m.session.Undo(ctx)
 		m.say("undo: %v %v", undone, err)

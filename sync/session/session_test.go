@@ -351,6 +351,11 @@ func TestOneWayModes(t *testing.T) {
 			p.write(p.local, "a", "mine")
 			p.write(p.remote, "b", "theirs")
 			s, _ := p.start()
+			if mode == reconcile.OneWayReplica {
+				p.halted(s, reconcile.FirstReplica)
+				p.has(p.remote, "b", "theirs")
+				require.NoError(t, s.Resume(t.Context(), session.AcceptDeletes))
+			}
 			p.status(s, inSync)
 			require.Equal(t, want.local, content(t, p.local))
 			require.Equal(t, want.remote, content(t, p.remote))

@@ -105,7 +105,7 @@ func (l *loop) status() Status {
 	c := l.config
 	st := Status{
 		Name: c.Name, State: l.stateNow(), Since: l.since, Began: l.began, Text: l.waiting, Local: c.Local, Remote: c.Remote, Target: c.Target,
-		Mode: c.Mode, Batches: l.batches, Undoable: len(l.undos), LastRun: l.run.last,
+		Mode: c.Mode, Batches: l.batches, Undoable: len(l.undos.order), LastRun: l.run.last,
 		ToRemote: l.remote.latency.latency(), ToLocal: l.local.latency.latency(), Traffic: l.trafficNow(),
 	}
 	if l.local.tree != nil {

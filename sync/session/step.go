@@ -87,7 +87,7 @@ func (l *loop) reconcile(look []string, whole bool) {
 // act does what a result for some paths says, nil for all, or halts.
 func (l *loop) act(res reconcile.Result, look []string, limits reconcile.Limits) {
 	whole := look == nil
-	halt := reconcile.GuardAfter(l.base.Tree, l.local.tree, l.remote.tree, res, limits, l.lately())
+	halt := l.guard(res, limits)
 	may := covers(l.accepted, halt)
 	l.accepted = nil
 	if may {
@@ -201,7 +201,7 @@ func (l *loop) applied(to *side, going *sending, outcomes []endpoint.Outcome, er
 	l.agree(r.agreed)
 	to.lose(r.made)
 	if r.undo != "" {
-		l.undos = append(l.undos, undoable{side: to.name, batch: r.undo})
+		l.undos.add(undoable{to.name, r.undo})
 	}
 	l.finish(going, r.done)
 	l.told(to, going, r.batch, at)

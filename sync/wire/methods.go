@@ -216,5 +216,5 @@ func (s *server) undo(ctx context.Context, c *call, ep endpoint.Endpoint) error 
 	if err := c.sendUpdates(done); err != nil {
 		return err
 	}
-	return c.finish(kindEnd, result{Batch: batch})
+	return c.finish(kindEnd, result{Batch: batch, Info: infoOf(ep.Info())})
 }

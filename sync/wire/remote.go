@@ -86,7 +86,7 @@ func (r *Remote) Close() error {
 	return nil
 }
 
-// Info implements endpoint.Endpoint. It is as of the last Scan.
+// Info implements endpoint.Endpoint. It is as of the last Scan or Undo.
 func (r *Remote) Info() endpoint.Info {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,6 +113,9 @@ func (r *Remote) Undo(ctx context.Context) (string, []endpoint.Update, error) {
 		var err error
 		done, res, err = c.receiveUpdates()
 		batch = clean(res.Batch, 128)
+		if err == nil {
+			err = r.setInfo(res.Info)
+		}
 		return err
 	})
 	return batch, done, err

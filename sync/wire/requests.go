@@ -59,7 +59,7 @@ func (r *request) check() error {
 
 // result is the last message of a call that did not fail.
 type result struct {
-	Info  *info  `cbor:"1,keyasint,omitempty"` // of open, and at the end of a tree
+	Info  *info  `cbor:"1,keyasint,omitempty"` // of open and undo, and at the end of a tree
 	Batch string `cbor:"2,keyasint,omitempty"` // of undo
 	Code  int    `cbor:"3,keyasint,omitempty"` // of run
 	Usage *usage `cbor:"4,keyasint,omitempty"` // of usage
@@ -74,6 +74,7 @@ type info struct {
 	FoldsUnicode bool     `cbor:"5,keyasint,omitempty"`
 	Polling      bool     `cbor:"6,keyasint,omitempty"`
 	Notes        []string `cbor:"7,keyasint,omitempty"`
+	Batches      []string `cbor:"8,keyasint,omitempty"`
 }
 
 // maxNotes is how many notes an info has.
@@ -87,11 +88,12 @@ func infoOf(i endpoint.Info) *info {
 	for _, note := range i.Notes[:min(len(i.Notes), maxNotes)] {
 		w.Notes = append(w.Notes, clean(note, 1<<10))
 	}
+	w.Batches = i.Batches[max(0, len(i.Batches)-endpoint.MaxBatches):]
 	return w
 }
 
 func (w *info) info() (endpoint.Info, error) {
-	if w == nil || len(w.Notes) > maxNotes || len(w.Identity) > 256 || w.Identity != clean(w.Identity, 256) {
+	if w == nil || len(w.Notes) > maxNotes || len(w.Batches) > endpoint.MaxBatches || len(w.Identity) > 256 || w.Identity != clean(w.Identity, 256) {
 		return endpoint.Info{}, protocol("no description of the folder")
 	}
 	i := endpoint.Info{
@@ -100,6 +102,9 @@ func (w *info) info() (endpoint.Info, error) {
 	}
 	for _, note := range w.Notes {
 		i.Notes = append(i.Notes, clean(note, 1<<10))
+	}
+	for _, batch := range w.Batches {
+		i.Batches = append(i.Batches, clean(batch, 128))
 	}
 	return i, nil
 }

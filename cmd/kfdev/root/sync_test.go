@@ -173,7 +173,12 @@ func TestSyncResumeAsksFirst(t *testing.T) {
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, "9 of 9 paths would be deleted")
 	require.Contains(t, stderr, "kfdev sync resume nb --accept-deletes")
+	require.Contains(t, stderr, "--bring-back")
 	require.Empty(t, d.session.asked)
+	d.session.status.Halt.Reason = reconcile.FirstReplica
+	_, _, stderr = d.run(t, "sync", "resume")
+	require.Contains(t, stderr, "kfdev sync resume nb --accept-deletes")
+	require.NotContains(t, stderr, "--bring-back", "there is nothing to bring back")
 	code, stdout, stderr = d.run(t, "sync", "resume", "nb", "--accept-deletes")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "goes on")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kfdev/kfdev/envs"
 	"github.com/kfdev/kfdev/internal/fault"
+	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session"
 	"github.com/kfdev/kfdev/sync/session/control"
 )
@@ -167,8 +168,10 @@ func newSyncUndo(a *app) *cobra.Command {
 		Use:   "undo [NAME]",
 		Short: "Bring back what the last batch of a session took away",
 		Long: `Brings back what the last batch that deleted or overwrote something took away, on
-the side where it did; the other side follows. Again: the batch before. What was
-changed since is left as it is.`,
+the side where it did; the other side follows, in the mode one-way-replica too. In
+the modes one-way and pull what was deleted is there again on that side alone, and
+what was overwritten is a conflict. Again: the batch before, also after a restart.
+What was changed since is left as it is.`,
 		Example: "  kfdev sync undo\n  kfdev sync undo nb",
 		Args:    one("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -196,14 +199,24 @@ func undoneText(w io.Writer, u session.Undone) error {
 	return nil
 }
 
+// waysToResume says what a person can do where a session is halted.
+func waysToResume(h *session.Halt, name string) string {
+	accept := "if it is to be deleted: kfdev sync resume " + name + " --accept-deletes"
+	if h.Reason == reconcile.FirstReplica {
+		return accept + "; or, to keep it: kfdev sync stop " + name + ", and begin in another mode (--mode two-way-safe brings it here)"
+	}
+	return "put back what is missing; or, " + accept + "; or, to have it here and there again: --bring-back"
+}
+
 func newSyncResume(a *app) *cobra.Command {
 	var accept, back, rules bool
 	cmd := &cobra.Command{
 		Use:   "resume [NAME]",
 		Short: "Let a halted session go on",
-		Long: `A session halts before it deletes very much, or where a folder is empty or gone
-all of a sudden: nothing is sent until a person says so. Where that is not meant,
-put the folder back, and the session goes on by itself.
+		Long: `A session halts before it deletes very much, where a folder is empty or gone all
+of a sudden, and before a first one-way-replica deletes what only the pod has:
+nothing is sent until a person says so. Where that is not meant, put the folder
+back, and the session goes on by itself.
 
 resume says what would be deleted, and where; exit code 8. With --accept-deletes
 it is deleted there. Where more would be by then, the session halts again. What
@@ -223,7 +236,7 @@ ignored until a person says so: --accept-rules has them count as they are.`,
 				if h := status.Halt; h != nil && !accept && !back && !rules {
 					return &fault.Error{
 						Op: "resuming the session", Subject: r.Name, Kind: fault.Gate, Err: errors.New(h.Text),
-						Hint: "put back what is missing; or, if it is to be deleted: kfdev sync resume " + r.Name + " --accept-deletes; or, to have it here and there again: --bring-back",
+						Hint: waysToResume(h, r.Name),
 					}
 				}
 				how := session.AcceptDeletes

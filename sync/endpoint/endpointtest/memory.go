@@ -101,7 +101,15 @@ func (m *Memory) visible() *tree.Tree {
 }
 
 // Info implements endpoint.Endpoint.
-func (m *Memory) Info() endpoint.Info { return endpoint.Info{Root: "/memory", Identity: "memory"} }
+func (m *Memory) Info() endpoint.Info {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	info := endpoint.Info{Root: "/memory", Identity: "memory"}
+	for _, b := range m.trash[max(0, len(m.trash)-endpoint.MaxBatches):] {
+		info.Batches = append(info.Batches, b.name)
+	}
+	return info
+}
 
 // Scan implements endpoint.Endpoint.
 func (m *Memory) Scan(ctx context.Context) (*tree.Tree, error) {

@@ -74,11 +74,17 @@ func undoTwice(s *side) {
 		s.done(from, tree.Change{Path: "a", From: s.tree.Get("a"), To: file(text)})
 	}
 	for _, text := range []string{"2", "1"} {
-		_, done, err := s.Undo(s.ctx)
+		s.scan()
+		known := s.Info().Batches
+		batch, done, err := s.Undo(s.ctx)
 		require.NoError(s, err)
+		require.NotEmpty(s, known)
+		require.Equal(s, known[len(known)-1], batch, "the newest is named last")
 		s.take(done)
 		require.Equal(s, []byte(text), s.Hand.Read(s, "a"))
 	}
+	s.scan()
+	require.Empty(s, s.Info().Batches)
 	_, done, err := s.Undo(s.ctx)
 	require.NoError(s, err)
 	require.Empty(s, done)
