@@ -55,6 +55,13 @@ func (a *apply) ready() error {
 	if a.base != "" {
 		return nil
 	}
+	if err := a.f.renew(a.state); err != nil {
+		return err
+	}
+	if a.state.staging {
+		_, err := a.root.Stat(stagingPath)
+		a.state.staging = err == nil
+	}
 	if !a.state.staging {
 		// What a cut-off call left there, or a session that ended, was never seen.
 		if err := a.root.RemoveAll(stagingPath); err != nil {
