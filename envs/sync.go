@@ -115,7 +115,7 @@ func (s *Sync) rules() (session.Rules, error) {
 func (s *Sync) open(ctx context.Context, rules session.Rules) (session.Folder, error) {
 	f, err := folder.Open(ctx, folder.Options{
 		Root: s.Local, Session: s.Name, Rules: rules, ParseRules: folder.ParseRules,
-		Cache: filepath.Join(s.Dir, "index"), Sink: s.engine.sink,
+		Cache: filepath.Join(s.Dir, "index"), Memory: filepath.Join(s.Dir, "folder"), Sink: s.engine.sink,
 	})
 	if err != nil {
 		return nil, err // and not a Folder that is nil

@@ -64,7 +64,9 @@ func newPair(tb testing.TB) *pair {
 		IsRuleFile: ignore.IsRuleFile,
 		Rules:      func() (session.Rules, error) { return ignore.Load(p.local) },
 		Open: func(ctx context.Context, rules session.Rules) (session.Folder, error) {
-			return folder.Open(ctx, folder.Options{Root: p.local, Session: "test", Rules: rules, ParseRules: folder.ParseRules})
+			return folder.Open(ctx, folder.Options{
+				Root: p.local, Session: "test", Rules: rules, ParseRules: folder.ParseRules, Memory: filepath.Join(p.state, "folder"),
+			})
 		},
 		Connect: p.connect,
 		Events: func(e session.Event) {

@@ -74,15 +74,22 @@ type info struct {
 	FoldsUnicode bool     `cbor:"5,keyasint,omitempty"`
 	Polling      bool     `cbor:"6,keyasint,omitempty"`
 	Notes        []string `cbor:"7,keyasint,omitempty"`
+	CopyOf       string   `cbor:"8,keyasint,omitempty"` // see featureCopies
 }
 
 // maxNotes is how many notes an info has.
 const maxNotes = 32
 
-func infoOf(i endpoint.Info) *info {
+// maxIdentity is how long an identity may be, bytes.
+const maxIdentity = 256
+
+func infoOf(i endpoint.Info, features uint64) *info {
 	w := &info{
 		Root: []byte(i.Root), Identity: i.Identity, Fresh: i.Fresh,
 		FoldsCase: i.FoldsCase, FoldsUnicode: i.FoldsUnicode, Polling: i.Polling,
+	}
+	if features&featureCopies != 0 {
+		w.CopyOf = i.CopyOf
 	}
 	for _, note := range i.Notes[:min(len(i.Notes), maxNotes)] {
 		w.Notes = append(w.Notes, clean(note, 1<<10))
@@ -91,11 +98,11 @@ func infoOf(i endpoint.Info) *info {
 }
 
 func (w *info) info() (endpoint.Info, error) {
-	if w == nil || len(w.Notes) > maxNotes || len(w.Identity) > 256 || w.Identity != clean(w.Identity, 256) {
+	if w == nil || len(w.Notes) > maxNotes || !identity(w.Identity) || !identity(w.CopyOf) {
 		return endpoint.Info{}, protocol("no description of the folder")
 	}
 	i := endpoint.Info{
-		Root: clean(string(w.Root), 4<<10), Identity: w.Identity, Fresh: w.Fresh,
+		Root: clean(string(w.Root), 4<<10), Identity: w.Identity, Fresh: w.Fresh, CopyOf: w.CopyOf,
 		FoldsCase: w.FoldsCase, FoldsUnicode: w.FoldsUnicode, Polling: w.Polling,
 	}
 	for _, note := range w.Notes {
@@ -103,6 +110,9 @@ func (w *info) info() (endpoint.Info, error) {
 	}
 	return i, nil
 }
+
+// identity is true for what may be one.
+func identity(id string) bool { return len(id) <= maxIdentity && id == clean(id, maxIdentity) }
 
 // usage is a Usage.
 type usage struct {
