@@ -22,22 +22,14 @@ func (l *loop) ground() {
 	if !had {
 		before, was, had = l.saver.store.Last()
 	}
-	same := had && before.Local == p.Local && before.Where == p.Where
-	known := true
-	switch {
-	case had && before.Where == p.Where && l.vanished(before.Place == p.Place, was):
-		l.base = was // that is for a person to say
-	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
-		l.base = was
-	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):
-		l.base = was // the root was not there, or is not any more
-	default:
-		l.base, known = l.earlier(p)
-		if !known {
-			l.base = ancestor.Nothing()
-			if had && before.Where == p.Where {
-				l.base = l.another(before, p, was, here, there)
-			}
+	again := had && before.Where == p.Where
+	known := again && (l.vanished(before.Place == p.Place, was) || met(before, p))
+	if known {
+		l.base = was // where all of it is gone, that is for a person to say
+	} else if l.base, known = l.earlier(p); !known {
+		l.base = ancestor.Nothing()
+		if again {
+			l.base = l.another(before, p, was, here, there)
 		}
 	}
 	l.saver.settle(l.base, l.remote.tree)
@@ -49,6 +41,18 @@ func (l *loop) ground() {
 	if there.Fresh && !known {
 		l.saveFirst()
 	}
+}
+
+// met is true for the two folders that met last.
+func met(before, p ancestor.Pair) bool {
+	switch {
+	case before.Local != p.Local:
+		return false
+	case before.Remote == p.Remote && p.Remote != "":
+		return true
+	}
+	// The root was not there, or is not any more.
+	return before.Place == p.Place && (before.Remote == "" || p.Remote == "")
 }
 
 // vanished reports whether another folder, with nothing in it, stands where one

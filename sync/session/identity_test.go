@@ -55,7 +55,7 @@ func TestAnImageWithACopyOfTheFolder(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image")
 			p.copied(builtOf(p), image)
 			p.replaced("two", func() { p.copied(image, p.remote) })
-			s, _ = p.start()
+			s, stop = p.start()
 			p.status(s, inSync)
 			p.write(p.local, "train.py", "v2, a day of work")
 			p.has(p.remote, "train.py", "v2, a day of work")
@@ -65,7 +65,9 @@ func TestAnImageWithACopyOfTheFolder(t *testing.T) {
 			p.has(p.remote, "new.py", "new")
 			p.status(s, clean)
 			for _, place := range []string{"three", "four"} {
+				stop() // and with it all is written down
 				p.replaced(place, func() { p.copied(image, p.remote) })
+				s, stop = p.start()
 				p.has(p.remote, "train.py", "v2, a day of work")
 				p.has(p.remote, "new.py", "new")
 				p.lacks(p.remote, "other.py")
@@ -169,7 +171,7 @@ func TestANewPodStaysNewUntilItIsKnown(t *testing.T) {
 				}
 			})
 			if restart {
-				s, stop = p.start()
+				_, stop = p.start()
 				<-opened
 				stop()
 				s, _ = p.start()
