@@ -109,7 +109,7 @@ const keepFree = 1 << 30
 func (s *Sync) open(ctx context.Context, rules session.Rules) (session.Folder, error) {
 	f, err := folder.Open(ctx, folder.Options{
 		Root: s.Local, Session: s.Name, Rules: rules, ParseRules: folder.ParseRules,
-		Cache: filepath.Join(s.Dir, "index"), Sink: s.engine.sink,
+		Cache: filepath.Join(s.Dir, "index"), Memory: filepath.Join(s.Dir, "folder"), Sink: s.engine.sink,
 		ArriveBytes: s.maxFile, KeepFree: keepFree,
 	})
 	if err != nil {

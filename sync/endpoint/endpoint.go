@@ -113,11 +113,15 @@ type Info struct {
 	Root string // its absolute path, on its own machine
 	// Identity tells one folder at this path from the next: it is made when the
 	// folder is first an endpoint and stays in it (in StateDir). Fresh is true
-	// where it was made just now: a new container's folder, a wiped volume. Where
-	// the root is not there it is empty, until Apply makes the root or Scan finds
-	// one.
+	// where it is new: a new container's folder, a wiped volume; until the first
+	// Sync, before which nobody may have come to know it. Where the root is not
+	// there it is empty, until Apply makes the root or Scan finds one.
 	Identity string
 	Fresh    bool
+	// CopyOf is, while Fresh, the identity that was found in the folder and made
+	// somewhere else: the folder is a copy, as where an image was built of it.
+	// Some file systems make a folder look like a copy that is none.
+	CopyOf string
 	// FoldsCase and FoldsUnicode are true where two names that differ only in
 	// case, or only in their Unicode form, are one file.
 	FoldsCase, FoldsUnicode bool

@@ -44,7 +44,14 @@ func (f *Folder) Sync(ctx context.Context) error {
 	s, t := f.state, f.undone
 	f.undone = touched{}
 	f.mu.Unlock()
-	if s == nil || !t.many && len(t.paths) == 0 {
+	if s == nil {
+		return nil
+	}
+	if err := f.renew(s); err != nil {
+		f.warn("making "+stateDir+" again", err)
+	}
+	if !t.many && len(t.paths) == 0 {
+		f.settle(s)
 		return nil
 	}
 	if t.many {
@@ -57,6 +64,7 @@ func (f *Folder) Sync(ctx context.Context) error {
 		}
 	}
 	if err == nil {
+		f.settle(s)
 		return nil
 	}
 	f.mu.Lock()

@@ -45,7 +45,10 @@ type Options struct {
 	// Cache is the file that remembers the digests of files that do not change;
 	// "": one in StateDir.
 	Cache string
-	Sink  progress.Sink // nil: progress.Discard
+	// Memory is a file outside of the root that remembers whose identity the root
+	// has, should StateDir be deleted; "": none.
+	Memory string
+	Sink   progress.Sink // nil: progress.Discard
 	// What the trash holds at most: 0: 512 MiB, 7 days, any number of batches.
 	TrashBytes   int64
 	TrashAge     time.Duration
@@ -223,7 +226,7 @@ func (f *Folder) Info() endpoint.Info {
 	defer f.mu.Unlock()
 	info := endpoint.Info{Root: f.o.Root}
 	if s := f.state; s != nil {
-		info.Identity, info.Fresh = s.identity, s.fresh
+		info.Identity, info.Fresh, info.CopyOf = s.identity.ID, s.identity.Fresh, s.identity.CopyOf
 		info.FoldsCase, info.FoldsUnicode = s.foldsCase, s.foldsUnicode
 		info.Notes = append(info.Notes, s.notes...)
 		info.Batches = s.undoable()

@@ -50,26 +50,6 @@ func (a *apply) stage(ctx context.Context, from endpoint.Fetcher) error {
 	return a.fetch(ctx, from, wants, index)
 }
 
-// ready makes the folder that is staged in.
-func (a *apply) ready() error {
-	if a.base != "" {
-		return nil
-	}
-	if !a.state.staging {
-		// What a cut-off call left there, or a session that ended, was never seen.
-		if err := a.root.RemoveAll(stagingPath); err != nil {
-			return err
-		}
-		if err := a.root.Mkdir(stagingPath, 0o700); err != nil {
-			return err
-		}
-	}
-	a.state.staging = false
-	a.base = stagingPath
-	a.root.Keep(a.base)
-	return nil
-}
-
 // sources are files that the changes take away, by content: a file that was
 // renamed is not fetched. Small ones are quicker fetched.
 func (a *apply) sources() map[tree.Digest]string {

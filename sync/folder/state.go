@@ -2,8 +2,6 @@ package folder
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +21,7 @@ import (
 
 // What is in StateDir.
 const (
+	stateDir     = endpoint.StateDir
 	lockPath     = endpoint.StateDir + "/lock"
 	identityPath = endpoint.StateDir + "/identity"
 	ignorePath   = endpoint.StateDir + "/.gitignore"
@@ -30,14 +29,14 @@ const (
 	stagingPath  = endpoint.StateDir + "/staging"
 	trashPath    = endpoint.StateDir + "/trash"
 	probePath    = endpoint.StateDir + "/probe"
+	asidePath    = endpoint.StateDir + "/trash-of-copy" // see setAside
 )
 
 // state is an open root with what is kept in it.
 type state struct {
 	root                    *beneath.Root
 	lock                    *os.File
-	identity                string
-	fresh                   bool
+	identity                identity
 	foldsCase, foldsUnicode bool
 	decomposes              bool // names are listed in another Unicode form than they were made in
 	notes                   []string
@@ -91,27 +90,32 @@ func (s *state) prepare(o Options) error {
 	if err := s.take(o); err != nil {
 		return err
 	}
-	if err := s.identify(); err != nil {
+	if err := s.identify(o); err != nil {
 		return refused(err)
 	}
-	// git would show the folder otherwise.
-	if f, err := s.root.Create(ignorePath, 0o644); err == nil {
-		if err := errors.Join(s.root.Write(f, []byte("*\n"), 0), f.Close()); err != nil {
-			return refused(err)
-		}
+	if err := s.furnish(); err != nil {
+		return refused(err)
 	}
 	for _, left := range []string{stagingPath, probePath, indexPath + ".new"} {
 		if err := s.root.RemoveAll(left); err != nil {
 			return refused(err)
 		}
 	}
-	if err := s.folder(trashPath); err != nil {
-		return refused(err)
-	}
 	if err := s.probe(); err != nil {
 		return refused(err)
 	}
 	return s.loadTrash()
+}
+
+// furnish makes what else has to be in the state.
+func (s *state) furnish() error {
+	// git would show the folder otherwise.
+	if f, err := s.root.Create(ignorePath, 0o644); err == nil {
+		if err := errors.Join(s.root.Write(f, []byte("*\n"), 0), f.Close()); err != nil {
+			return err
+		}
+	}
+	return s.folder(trashPath)
 }
 
 // folder makes a folder of the state that nobody else may look into. A link or
@@ -178,32 +182,6 @@ func heldBy(f *os.File) string {
 		return "another session"
 	}
 	return fmt.Sprintf("the session %q (process %d, since %s)", h.Session, h.Process.PID, h.Process.Since.Local().Format("15:04:05"))
-}
-
-// identify reads the folder's identity, or makes one.
-func (s *state) identify() error {
-	const size = 16
-	f, err := s.root.OpenOrCreate(identityPath, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // Write said whether it was written
-	var text [2*size + 1]byte
-	n, err := f.ReadAt(text[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if raw, err := hex.DecodeString(string(text[:n])); err == nil && len(raw) == size {
-		s.identity = string(text[:n])
-		return nil
-	}
-	var raw [size]byte
-	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
-	s.identity, s.fresh = hex.EncodeToString(raw[:]), true
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	return s.root.Write(f, []byte(s.identity), 0)
 }
 
 // probe finds out what the file system makes of names.

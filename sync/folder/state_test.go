@@ -26,27 +26,6 @@ func TestOneSessionHasAFolder(t *testing.T) {
 	require.NotEmpty(t, fault.Hint(err))
 	f.closeFor(t)
 	f = openStill(t, Options{Root: root, Session: "second"})
-	require.False(t, f.Info().Fresh)
-	f.closeFor(t)
-}
-
-func TestIdentityStays(t *testing.T) {
-	t.Parallel()
-	root := t.TempDir()
-	f := openStill(t, Options{Root: root})
-	first := f.Info()
-	require.True(t, first.Fresh)
-	require.Len(t, first.Identity, 32)
-	require.False(t, first.FoldsCase)
-	f.closeFor(t)
-	f = openStill(t, Options{Root: root})
-	require.Equal(t, first.Identity, f.Info().Identity)
-	require.False(t, f.Info().Fresh)
-	f.closeFor(t)
-	require.NoError(t, os.RemoveAll(filepath.Join(root, endpoint.StateDir)))
-	f = openStill(t, Options{Root: root})
-	require.NotEqual(t, first.Identity, f.Info().Identity)
-	require.True(t, f.Info().Fresh)
 	f.closeFor(t)
 }
 

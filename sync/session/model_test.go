@@ -47,6 +47,7 @@ type model struct {
 	log           []string
 	wishes        map[string]wish
 	had           map[string]bool // path and content that were together before
+	image         map[string]bool // paths that the pod has from its image, and that nobody changed there since
 
 	session *session.Session
 	end     func()
@@ -57,7 +58,7 @@ type model struct {
 }
 
 func newDisk(identity string) *disk {
-	return &disk{Memory: endpointtest.NewMemory(), identity: identity}
+	return &disk{Memory: endpointtest.NewMemory(), identity: identity, fresh: true}
 }
 
 // connect makes a connection that breaks after some steps.
@@ -68,9 +69,6 @@ func (m *model) connect(context.Context, []byte, func(string)) (session.Link, er
 		before.lose()
 		before.calls.Wait() // as the helper lets go of a folder before another one has it
 	}
-	m.remote.mu.Lock()
-	m.remote.opens++
-	m.remote.mu.Unlock()
 	m.link = &modelLink{disk: m.remote, place: fmt.Sprint(m.pods), done: make(chan struct{}), left: -1}
 	if m.cut > 0 {
 		m.link.left, m.cut = m.cut, 0
@@ -115,6 +113,15 @@ func (m *model) touch(path string) {
 	}
 }
 
+// own notes that what a side has at a path is somebody's.
+func (m *model) own(side, path string) {
+	for p := range m.image {
+		if side == "remote" && (p == path || strings.HasPrefix(p, path+"/") || strings.HasPrefix(path, p+"/")) {
+			delete(m.image, p)
+		}
+	}
+}
+
 // wish notes what was written last: in a replica that counts for one side alone.
 // A file that is put back as it once was is no change to who compares with what
 // both sides had.
@@ -144,11 +151,13 @@ func (m *model) person() {
 	name, d := m.side()
 	path := m.path()
 	m.touch(path)
+	m.own(name, path)
 	switch m.rand.IntN(5) {
 	case 0:
 		if i := strings.LastIndexByte(path, '/'); i > 0 && m.rand.IntN(3) == 0 {
 			path = path[:i]
 			m.touch(path)
+			m.own(name, path)
 		}
 		m.say("%s: remove %s", name, path)
 		d.Remove(m.t, path)
@@ -159,6 +168,7 @@ func (m *model) person() {
 		}
 		content := d.Read(m.t, other)
 		m.touch(other)
+		m.own(name, other)
 		m.say("%s: rename %s to %s", name, other, path)
 		d.Remove(m.t, other)
 		d.Write(m.t, path, content, false)
@@ -211,43 +221,6 @@ func (m *model) breaks(next int) {
 	}
 }
 
-// restart ends the session and begins it anew, at times with what was on its disk
-// earlier: as where it was killed.
-func (m *model) restart() {
-	kill := m.rand.IntN(2) == 0
-	m.say("kfdev ends, killed: %v", kill)
-	saved := m.t.TempDir()
-	require.NoError(m.t, os.CopyFS(filepath.Join(saved, "state"), os.DirFS(m.state)))
-	m.pass(m.rand.IntN(2000))
-	m.end()
-	if kill {
-		m.state = filepath.Join(saved, "state")
-	}
-	for range m.rand.IntN(3) {
-		m.person()
-	}
-	m.start()
-}
-
-// replace has another pod take the place of the one.
-func (m *model) replace() {
-	m.say("the pod is replaced")
-	for p, w := range m.wishes {
-		if w.side == "remote" {
-			delete(m.wishes, p)
-		}
-	}
-	m.mu.Lock()
-	m.pods++
-	m.remote = newDisk(fmt.Sprint("pod ", m.pods))
-	if m.rand.IntN(2) == 0 {
-		m.remote.Write(m.t, "image", []byte("of the image"), false)
-	}
-	m.mu.Unlock()
-	m.breaks(0)
-	m.pass(20_000) // what is there before the first look counts as the image's
-}
-
 // decide is a person's word: for a conflict, or for an undo.
 func (m *model) decide() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -258,12 +231,14 @@ func (m *model) decide() {
 		undone, err := m.session.Undo(ctx)
 		m.say("undo: %v %v", undone, err)
 		clear(m.wishes) // it brings back what was there before
+		clear(m.image)
 		return
 	}
 	c := string(st.Conflicts[m.rand.IntN(len(st.Conflicts))].Path)
 	keep := []session.Keep{session.KeepLocal, session.KeepRemote, session.KeepBoth}[m.rand.IntN(3)]
 	m.say("resolve %s: %s: %v", c, keep, m.session.Resolve(ctx, c, keep))
 	m.touch(c)
+	m.own("remote", c)
 }
 
 // pass lets some time pass, milliseconds.
@@ -314,6 +289,12 @@ func (m *model) run() {
 	require.Equal(m.t, session.InSync, st.State, "%+v", st)
 	require.Empty(m.t, st.Problems)
 	require.Empty(m.t, m.differ(st))
+	for _, c := range st.Conflicts {
+		p := string(c.Path)
+		if m.image[p] && m.remote.Look(m.t).Get(p) == endpointtest.FileEntry([]byte(ofTheImage), false) {
+			require.Fail(m.t, "only one side changed it", "%+v", c)
+		}
+	}
 	for path, w := range m.wishes {
 		d := map[string]*disk{"local": m.local, "remote": m.remote}[w.side]
 		require.Equal(m.t, cropped(w.content), cropped(string(d.Read(m.t, path))), "%s of %s is lost", path, w.side)

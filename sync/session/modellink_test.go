@@ -20,7 +20,7 @@ type disk struct {
 	identity string
 
 	mu    sync.Mutex
-	opens int
+	fresh bool   // until the first Sync
 	fails []bool // what the next Applies come to: true: done, and it is not told; false: not done
 }
 
@@ -29,7 +29,23 @@ func (d *disk) Close() error { return nil }
 func (d *disk) Info() endpoint.Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return endpoint.Info{Root: "/" + d.identity, Identity: d.identity, Fresh: d.opens == 1}
+	return endpoint.Info{Root: "/" + d.identity, Identity: d.identity, Fresh: d.fresh}
+}
+
+func (d *disk) Sync(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fresh = false
+	return ctx.Err()
+}
+
+// isFresh is what a kill leaves, and setFresh has it so again.
+func (d *disk) isFresh() bool { return d.Info().Fresh }
+
+func (d *disk) setFresh(fresh bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fresh = fresh
 }
 
 func (d *disk) Apply(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) ([]endpoint.Outcome, error) {

@@ -67,7 +67,9 @@ func newPair(tb testing.TB) *pair {
 		Rules:      func() (session.Rules, error) { return guard.Load() },
 		Arriving:   guard.Arriving,
 		Open: func(ctx context.Context, rules session.Rules) (session.Folder, error) {
-			return folder.Open(ctx, folder.Options{Root: p.local, Session: "test", Rules: rules, ParseRules: folder.ParseRules})
+			return folder.Open(ctx, folder.Options{
+				Root: p.local, Session: "test", Rules: rules, ParseRules: folder.ParseRules, Memory: filepath.Join(p.state, "folder"),
+			})
 		},
 		Connect: p.connect,
 		Events: func(e session.Event) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/kfdev/kfdev/sync/endpoint"
-	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session/ancestor"
 	"github.com/kfdev/kfdev/sync/tree"
 )
@@ -78,6 +77,18 @@ func (l *loop) agree(changes []tree.Change) {
 
 // save writes down beside the loop what was agreed on.
 func (l *loop) save() {
+	ctx := l.linkCtx
+	l.write(ctx, func(both [2]Folder) error { return errors.Join(both[0].Sync(ctx), both[1].Sync(ctx)) })
+}
+
+// saveFirst writes down what was found out of a folder that is new, before
+// anything else is done. Of what is in it nothing is to be made durable first.
+func (l *loop) saveFirst() {
+	l.write(l.ctx, func([2]Folder) error { return nil })
+}
+
+// write writes down what was agreed on, once it is durable.
+func (l *loop) write(ctx context.Context, durable func(both [2]Folder) error) {
 	s := &l.saver
 	if s.saving || !l.known || l.link == nil {
 		return
@@ -90,9 +101,8 @@ func (l *loop) save() {
 		whole = l.base.Clone()
 	}
 	pair, both := l.pair, [2]Folder{l.local.ep, l.link}
-	ctx := l.linkCtx
 	l.work.Go(func() {
-		err := errors.Join(both[0].Sync(ctx), both[1].Sync(ctx))
+		err := durable(both)
 		if err == nil {
 			err = l.saver.keepContents(ctx, both[0], changes, whole)
 		}
@@ -150,58 +160,6 @@ func (l *loop) saveLast(ctx context.Context) error {
 		return s.store.Begin(l.pair, l.base)
 	}
 	return s.store.Add(s.changes)
-}
-
-// ground finds the ancestor of the two folders.
-func (l *loop) ground() {
-	info := l.remote.ep.Info()
-	p := ancestor.Pair{
-		Local: l.local.ep.Info().Identity, Remote: info.Identity, Place: l.link.Place(),
-		Where: l.config.Target + ": " + l.config.Remote,
-	}
-	before, was, had := l.pair, l.base, l.known
-	if !had {
-		before, was, had = l.saver.store.Last()
-	}
-	same := had && before.Local == p.Local && before.Where == p.Where
-	switch {
-	case had && before.Where == p.Where && l.vanished(before.Place == p.Place, was):
-		l.base = was // that is for a person to say
-	case same && before.Remote == p.Remote && (p.Remote != "" || before.Place == p.Place):
-		l.base = was
-	case same && before.Place == p.Place && (before.Remote == "" || p.Remote == ""):
-		l.base = was // the root was not there, or is not any more
-	default:
-		l.base = l.another(p, was, same && before.Place != p.Place && (p.Remote == "" || info.Fresh))
-	}
-	l.saver.settle(l.base, l.remote.tree)
-	l.local.settleUnsure(l.base)
-	l.remote.settleUnsure(l.base)
-	l.prune(l.base.Tree)
-	l.pair, l.known = p, true
-	l.saver.begin()
-}
-
-// vanished reports whether another folder, with nothing in it, stands where one
-// with something was.
-func (l *loop) vanished(sameContainer bool, was *ancestor.Agreed) bool {
-	return sameContainer && was.Tree.Len() > 0 && (l.local.vanished() || l.remote.vanished())
-}
-
-// another is the ancestor of two folders that did not meet last: the one of an
-// earlier time, or, in a new container, what the last one and the image have
-// alike.
-func (l *loop) another(p ancestor.Pair, was *ancestor.Agreed, replaced bool) *ancestor.Agreed {
-	t, known := l.saver.store.Load(p)
-	switch {
-	case known && p.Remote != "":
-		return t
-	case replaced:
-		// The files of the image. What is new in the same container, or in another
-		// person's pod, is somebody's.
-		return &ancestor.Agreed{Tree: reconcile.Rebase(was.Ever(), l.local.tree, l.remote.tree), Gone: was.Gone}
-	}
-	return ancestor.Nothing()
 }
 
 // mergeable is true for files whose two versions can become one.

@@ -94,7 +94,7 @@ func (f *folder) tell() {
 }
 
 func (f *folder) Info() endpoint.Info {
-	return endpoint.Info{Root: "/data", Identity: "id-1", Fresh: true, FoldsCase: true, Notes: []string{"be\x1b[2Jware"}}
+	return endpoint.Info{Root: "/data", Identity: "id-1", Fresh: true, CopyOf: "id-0", FoldsCase: true, Notes: []string{"be\x1b[2Jware"}}
 }
 
 func (f *folder) Scan(ctx context.Context) (*tree.Tree, error) {

@@ -77,7 +77,7 @@ func FuzzRequest(f *testing.F) {
 func FuzzResult(f *testing.F) {
 	c, err := newCodec()
 	require.NoError(f, err)
-	seed, err := c.marshal(result{Info: infoOf(newFolder().Info()), Usage: &usage{Memory: 1}})
+	seed, err := c.marshal(result{Info: infoOf(newFolder().Info(), features), Usage: &usage{Memory: 1}})
 	require.NoError(f, err)
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -86,7 +86,7 @@ func FuzzResult(f *testing.F) {
 			return
 		}
 		if i, err := r.Info.info(); err == nil {
-			require.NotContains(t, strings.Join(append(i.Notes, i.Root, i.Identity), ""), "\x1b")
+			require.NotContains(t, strings.Join(append(i.Notes, i.Root, i.Identity, i.CopyOf), ""), "\x1b")
 		}
 	})
 }

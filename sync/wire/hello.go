@@ -19,10 +19,17 @@ import (
 // helper.
 type hello struct {
 	Major    uint   `cbor:"1,keyasint"`
-	Features uint64 `cbor:"2,keyasint,omitempty"` // a bit for each addition that both sides must know of; none so far
+	Features uint64 `cbor:"2,keyasint,omitempty"` // a bit for each addition that both sides must know of
 	Version  string `cbor:"3,keyasint,omitempty"` // of the program, for messages
 	Nonce    []byte `cbor:"4,keyasint"`           // of the helper's choice; the laptop repeats it
 }
+
+// featureMore: an info says of which identity the folder holds a copy, and what
+// undo can bring back.
+const featureMore = 1 << 0
+
+// features are those of this program.
+const features = featureMore
 
 const (
 	maxHello  = 1 << 10
@@ -41,7 +48,7 @@ func greet(ctx context.Context, conn *record.Conn, c codec, o Options, caller bo
 	defer late.Stop()
 	stop := context.AfterFunc(ctx, func() { conn.Fail(ctx.Err()) })
 	defer stop()
-	mine := hello{Major: Major, Version: clean(o.Version, 128)}
+	mine := hello{Major: Major, Features: features, Version: clean(o.Version, 128)}
 	var theirs hello
 	var err error
 	if caller {

@@ -41,7 +41,7 @@ func (s *server) scan(ctx context.Context, c *call, ep endpoint.Endpoint) error 
 	if err := c.sendTree(ctx, ep); err != nil {
 		return err
 	}
-	if err := c.finish(kindEnd, result{Info: infoOf(ep.Info())}); err != nil {
+	if err := c.finish(kindEnd, result{Info: infoOf(ep.Info(), s.features)}); err != nil {
 		return err
 	}
 	for {
@@ -216,5 +216,5 @@ func (s *server) undo(ctx context.Context, c *call, ep endpoint.Endpoint) error 
 	if err := c.sendUpdates(done); err != nil {
 		return err
 	}
-	return c.finish(kindEnd, result{Batch: batch, Info: infoOf(ep.Info())})
+	return c.finish(kindEnd, result{Batch: batch, Info: infoOf(ep.Info(), s.features)})
 }

@@ -75,12 +75,16 @@ type info struct {
 	Polling      bool     `cbor:"6,keyasint,omitempty"`
 	Notes        []string `cbor:"7,keyasint,omitempty"`
 	Batches      []string `cbor:"8,keyasint,omitempty"`
+	CopyOf       string   `cbor:"9,keyasint,omitempty"` // see featureMore
 }
 
 // maxNotes is how many notes an info has.
 const maxNotes = 32
 
-func infoOf(i endpoint.Info) *info {
+// maxIdentity is how long an identity may be, bytes.
+const maxIdentity = 256
+
+func infoOf(i endpoint.Info, features uint64) *info {
 	w := &info{
 		Root: []byte(i.Root), Identity: i.Identity, Fresh: i.Fresh,
 		FoldsCase: i.FoldsCase, FoldsUnicode: i.FoldsUnicode, Polling: i.Polling,
@@ -88,16 +92,18 @@ func infoOf(i endpoint.Info) *info {
 	for _, note := range i.Notes[:min(len(i.Notes), maxNotes)] {
 		w.Notes = append(w.Notes, clean(note, 1<<10))
 	}
-	w.Batches = i.Batches[max(0, len(i.Batches)-endpoint.MaxBatches):]
+	if features&featureMore != 0 {
+		w.Batches, w.CopyOf = i.Batches[max(0, len(i.Batches)-endpoint.MaxBatches):], i.CopyOf
+	}
 	return w
 }
 
 func (w *info) info() (endpoint.Info, error) {
-	if w == nil || len(w.Notes) > maxNotes || len(w.Batches) > endpoint.MaxBatches || len(w.Identity) > 256 || w.Identity != clean(w.Identity, 256) {
+	if w == nil || len(w.Notes) > maxNotes || len(w.Batches) > endpoint.MaxBatches || !identity(w.Identity) || !identity(w.CopyOf) {
 		return endpoint.Info{}, protocol("no description of the folder")
 	}
 	i := endpoint.Info{
-		Root: clean(string(w.Root), 4<<10), Identity: w.Identity, Fresh: w.Fresh,
+		Root: clean(string(w.Root), 4<<10), Identity: w.Identity, Fresh: w.Fresh, CopyOf: w.CopyOf,
 		FoldsCase: w.FoldsCase, FoldsUnicode: w.FoldsUnicode, Polling: w.Polling,
 	}
 	for _, note := range w.Notes {
@@ -108,6 +114,9 @@ func (w *info) info() (endpoint.Info, error) {
 	}
 	return i, nil
 }
+
+// identity is true for what may be one.
+func identity(id string) bool { return len(id) <= maxIdentity && id == clean(id, maxIdentity) }
 
 // usage is a Usage.
 type usage struct {

@@ -25,7 +25,8 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, open Opener, o Options) e
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Fail(ctx.Err()) })
 	defer stop()
-	if _, err := greet(ctx, conn, codec, o, false); err != nil {
+	greeting, err := greet(ctx, conn, codec, o, false)
+	if err != nil {
 		return err
 	}
 	m, err := newMux(conn, codec, false)
@@ -34,7 +35,7 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, open Opener, o Options) e
 	}
 	defer m.close()
 	s := &server{
-		open: open, options: o, began: time.Now(),
+		open: open, options: o, began: time.Now(), features: greeting.features,
 		scans: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 	}
 	// Calls end after the connection has: that they were ended is not an answer.
@@ -51,12 +52,13 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, open Opener, o Options) e
 
 // server answers calls with an endpoint.
 type server struct {
-	open    Opener
-	options Options
-	began   time.Time
-	calls   sync.WaitGroup
-	scans   chan struct{} // held by the one call that scans and watches
-	changes chan struct{} // held by the one call that changes the folder
+	open     Opener
+	options  Options
+	began    time.Time
+	features uint64 // that both sides have
+	calls    sync.WaitGroup
+	scans    chan struct{} // held by the one call that scans and watches
+	changes  chan struct{} // held by the one call that changes the folder
 
 	mu       sync.Mutex
 	opened   bool
@@ -199,7 +201,7 @@ func (s *server) openRoot(ctx context.Context, req request, rules []byte) (resul
 		return result{}, err
 	}
 	s.endpoint = ep
-	return result{Info: infoOf(ep.Info())}, nil
+	return result{Info: infoOf(ep.Info(), s.features)}, nil
 }
 
 func setRules(ctx context.Context, ep endpoint.Endpoint, rules []byte) error {

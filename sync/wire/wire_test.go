@@ -128,7 +128,7 @@ func TestEverything(t *testing.T) {
 			scanned, err := r.Scan(ctx)
 			require.NoError(t, err)
 			require.True(t, tree.Equal(pod.tree, scanned))
-			require.Equal(t, endpoint.Info{Root: "/data", Identity: "id-1", Fresh: true, FoldsCase: true, Notes: []string{"be[2Jware"}}, r.Info())
+			require.Equal(t, endpoint.Info{Root: "/data", Identity: "id-1", Fresh: true, CopyOf: "id-0", FoldsCase: true, Notes: []string{"be[2Jware"}}, r.Info())
 			require.Equal(t, "v1", r.Version())
 
 			pod.edit("new", []byte("hello"), true)

@@ -138,6 +138,22 @@ func (r *Root) Stat(path string) (Stat, error) {
 	return s, err
 }
 
+// Birth is when what is at a path was made, ns since 1970; 0 where that is not
+// known. Unlike the times of Stat it is nothing that others can set.
+func (r *Root) Birth(path string) int64 {
+	if path == "" {
+		return birthAt(r.fd(), "")
+	}
+	var birth int64
+	if err := r.in("stat", path, func(dir int, name string) error {
+		birth = birthAt(dir, name)
+		return nil
+	}); err != nil {
+		return 0
+	}
+	return birth
+}
+
 // Open opens a regular file for reading. Anything else that is there is
 // ErrNotRegular.
 func (r *Root) Open(path string) (*os.File, Stat, error) {

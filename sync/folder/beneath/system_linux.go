@@ -70,5 +70,17 @@ func chmodAt(dir int, name string, mode uint32) error {
 	return os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), os.FileMode(mode)&os.ModePerm)
 }
 
+// birthAt is when a file was made, ns since 1970; 0 where the file system does
+// not keep that, or statx(2) is not allowed.
+func birthAt(dir int, name string) int64 {
+	var st unix.Statx_t
+	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH
+	err := retry(func() error { return unix.Statx(dir, name, flags, unix.STATX_BTIME, &st) })
+	if err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return 0
+	}
+	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+}
+
 // SyncAll makes all of the file system durable that the root is in.
 func (r *Root) SyncAll() error { return retry(func() error { return unix.Syncfs(r.fd()) }) }

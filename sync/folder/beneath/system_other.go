@@ -33,5 +33,20 @@ func chmodAt(dir int, name string, mode uint32) error {
 	return unix.Fchmodat(dir, name, mode&0o777, unix.AT_SYMLINK_NOFOLLOW)
 }
 
+// birthAt is when a file was made, ns since 1970; 0 where that is not known.
+func birthAt(dir int, name string) int64 {
+	var st unix.Stat_t
+	err := retry(func() error {
+		if name == "" {
+			return unix.Fstat(dir, &st)
+		}
+		return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	if err != nil {
+		return 0
+	}
+	return st.Btim.Nano()
+}
+
 // SyncAll makes all file systems durable.
 func (r *Root) SyncAll() error { return unix.Sync() }
