@@ -39,6 +39,7 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 		other = append(other, differing(set.Proposal, now.Sets[i].Proposal)...)
 		p.planned[set.Set] = set
 	}
+	other = append(other, otherRemovals(p.options.Plan.Removed, now.Removed)...)
 	other = append(other, otherSecrets(p.options.Plan.Secrets, now.Secrets)...)
 	if len(other) == 0 {
 		return nil

@@ -3,7 +3,6 @@ package envs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -37,7 +36,7 @@ type SitePlan struct {
 	// Secrets are those that the environment needs, without a value.
 	Secrets []seed.GivenChange `json:"secrets"`
 	// Removed are the components that the cluster has and the release has not.
-	Removed []RemovedSet `json:"removed"`
+	Removed []apply.Proposal `json:"removed"`
 	// Images are those of the lock that the environment's registry lacks.
 	Images  []PlannedImage `json:"images"`
 	Bytes   int64          `json:"bytes"`   // of these
@@ -55,12 +54,6 @@ type PlannedSet struct {
 
 // Changed reports whether anything would be written or deleted.
 func (s PlannedSet) Changed() bool { return s.Proposal.Changed() || s.Seeded.Changed() }
-
-// RemovedSet is a component that would be removed.
-type RemovedSet struct {
-	Name    string          `json:"name"`
-	Objects apply.ChangeSet `json:"objects"`
-}
 
 // PlannedImage is an image that would be copied.
 type PlannedImage struct {
@@ -134,6 +127,7 @@ type promotion struct {
 	seeing  apply.Seeing
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
+	handing []part                // those of which others have taken objects over
 	writes  bool                  // it is more than a look
 }
 
@@ -141,7 +135,7 @@ type promotion struct {
 func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Lock: p.LockDigest,
-		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Images: []PlannedImage{}, Verify: []string{},
+		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []apply.Proposal{}, Images: []PlannedImage{}, Verify: []string{},
 	}
 	l, found, err := p.ledger.Read(ctx)
 	if err != nil {
@@ -170,8 +164,12 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
 	}
-	if plan.Removed, err = p.planRemoved(ctx); err != nil {
+	removed, err := p.planRemoved(ctx)
+	if err != nil {
 		return plan, err
+	}
+	for _, r := range removed {
+		plan.Removed = append(plan.Removed, r.Proposal)
 	}
 	var problems []error
 	for _, s := range plan.Sets {
@@ -190,7 +188,7 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 	if err != nil {
 		return err
 	}
-	p.parts = append([]part{enforced}, parts...)
+	p.parts = together(append([]part{enforced}, parts...))
 	// What is in Secrets was made in the cluster at random: a key that a reader of
 	// the cluster knows is enough for hashes of it.
 	p.seeing.SecretKey = []byte(p.identity.UID)
@@ -304,28 +302,4 @@ func (p *promotion) planImages(ctx context.Context, plan *SitePlan) error {
 		plan.Bytes += i.Size
 	}
 	return nil
-}
-
-// planRemoved says what would become of components that the release has not.
-func (p *promotion) planRemoved(ctx context.Context) ([]RemovedSet, error) {
-	removed := []RemovedSet{}
-	names, err := p.live.Sets(ctx)
-	if err != nil {
-		return removed, err
-	}
-	for _, name := range names {
-		if slices.ContainsFunc(p.parts, func(each part) bool { return each.Name == name }) {
-			continue
-		}
-		named, err := p.leaving(ctx, apply.Set{Name: name})
-		if err != nil {
-			return removed, err
-		}
-		changes, err := p.live.applier.PlanRemove(ctx, name, named...)
-		if err != nil {
-			return removed, fmt.Errorf("%s: %w", name, err)
-		}
-		removed = append(removed, RemovedSet{Name: name, Objects: changes})
-	}
-	return removed, nil
 }

@@ -23,6 +23,11 @@ func (p *promotion) permitted(ctx context.Context) error {
 		}
 		plans = append(plans, apply.Planned{Set: set, Proposal: proposal})
 	}
+	removed, err := p.planRemoved(ctx)
+	if err != nil {
+		return err
+	}
+	plans = append(plans, removed...)
 	missing, err := p.live.applier.Rights(ctx, plans, p.proving()...)
 	if err != nil {
 		return err

@@ -113,6 +113,9 @@ type rights struct {
 // ofPlan returns what one plan needs.
 func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
 	needs := inventoryNeeds()
+	if p.Set.Leaves {
+		needs = append(needs, need{Missing: Missing{Verb: "delete", Resource: "configmaps", Namespace: SystemNamespace}})
+	}
 	contents := map[objectKey]*unstructured.Unstructured{}
 	w := &work{}
 	if err := r.applier.prepare(ctx, p.Set, w); err != nil {

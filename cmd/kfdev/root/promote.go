@@ -135,7 +135,7 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 	unchanged += secretsText(w, p.Secrets)
 	for _, r := range p.Removed {
 		for _, o := range r.Objects {
-			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
+			proposedText(w, r.Set+" is no part of the release", o)
 		}
 	}
 	if unchanged > 0 {
