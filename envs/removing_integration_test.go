@@ -260,3 +260,35 @@ func TestIntegrationObjectsMoveBetweenComponents(t *testing.T) {
 		arrived(form, how)
 	}
 }
+
+// What moves is taken over in dev, too, and the component that was renamed goes.
+func TestIntegrationUpTakesOver(t *testing.T) {
+	p := newPlacesOf(t, strings.Replace(onePlace, "COMPONENTS", "", 1), "staging")
+	live := newLiveStack(p.clients["staging"], progress.Discard)
+	up := func(forms map[string]map[string]string) {
+		t.Helper()
+		p.components(t, forms)
+		s, err := p.engine(t).settled(t.Context())
+		require.NoError(t, err)
+		for _, each := range s.parts {
+			_, err := live.Plan(t.Context(), each)
+			require.NoError(t, err)
+			_, err = live.Apply(t.Context(), each)
+			require.NoError(t, err)
+		}
+	}
+	up(map[string]map[string]string{"alpha": {"stays": "0", "moves": "0"}, "beta": {"own": "0"}, "named": {"kept": "0", "dropped": "0"}})
+	kept, moves := p.configMap(t, "kept").GetUID(), p.configMap(t, "moves").GetUID()
+	up(map[string]map[string]string{"alpha": {"stays": "0"}, "beta": {"own": "0", "moves": "1"}, "renamed": {"kept": "0"}})
+	done, err := live.Remove(t.Context(), "named")
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Count(apply.Deleted))
+	require.Nil(t, p.configMap(t, "dropped"))
+	require.Equal(t, kept, p.configMap(t, "kept").GetUID())
+	require.Equal(t, moves, p.configMap(t, "moves").GetUID())
+	require.Equal(t, apply.SetID("renamed"), p.configMap(t, "kept").GetLabels()["applyset.kubernetes.io/part-of"])
+	require.Equal(t, apply.SetID("beta"), p.configMap(t, "moves").GetLabels()["applyset.kubernetes.io/part-of"])
+	names, err := live.Sets(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, names, "named")
+}
