@@ -169,7 +169,8 @@ type travelling struct {
 // another name, with an object that moves to it, and one that goes with it.
 func (p *travelling) release(t *testing.T, n int) {
 	t.Helper()
-	b := newBench(t, strings.NewReplacer("cpu: 4", fmt.Sprintf("cpu: %d", 4+n), ", after: [dev]", "", "registry.staging.example", p.places.host+"/staging").Replace(oneTeam))
+	b := newBench(t, strings.NewReplacer("cpu: 4", fmt.Sprintf("cpu: %d", 4+n), ", after: [dev]", "", "registry.staging.example", p.places.host+"/staging",
+		"{folder: things}", fmt.Sprintf("{folder: things}, part%d: {folder: part}", n)).Replace(oneTeam))
 	b.teams(t)
 	var text strings.Builder
 	for i := range 24 {
@@ -240,6 +241,8 @@ func newTravelling(t *testing.T) *travelling {
 	for _, n := range []int{0, 1, 0, 1} { // the second time each comes from the other, as later
 		require.NoError(t, p.promote(t, n))
 		p.want[n] = snapshot(t, p.clients["staging"])
+		require.Contains(t, p.want[n], fmt.Sprintf("/v1, Kind=ConfigMap kfdev-system/kfdev-part%d", n))
+		require.NotContains(t, p.want[n], fmt.Sprintf("/v1, Kind=ConfigMap kfdev-system/kfdev-part%d", 1-n))
 	}
 	return p
 }
@@ -370,6 +373,7 @@ func TestIntegrationAPromoterIsStoppedAndWakesUp(t *testing.T) {
 	revived := 0
 	for _, at := range points(t, writes, 50) {
 		require.NoError(t, p.promote(t, 0))
+		p.emptyRegistry() // or it has fewer writes than were counted
 		var cmd *exec.Cmd
 		started, stopped, on := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		p.killer.arm(at, false, func() bool {

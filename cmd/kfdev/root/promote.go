@@ -134,6 +134,9 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 	}
 	unchanged += secretsText(w, p.Secrets)
 	for _, r := range p.Removed {
+		if len(r.Objects) == 0 {
+			fmt.Fprintf(w, "  %-10s what is recorded of %s, which is no part of the release; nothing else of it is there\n", apply.Deleted, r.Set)
+		}
 		for _, o := range r.Objects {
 			proposedText(w, r.Set+" is no part of the release", o)
 		}
