@@ -45,6 +45,7 @@ func TestIntegrationASetLeaves(t *testing.T) {
 		require.NoError(t, err)
 	}
 	coming := func(t *testing.T, name string) apply.Set {
+		t.Helper()
 		return setOf(t, name, "{apiVersion: v1, kind: ConfigMap, metadata: {name: "+name+"}, data: {a: b}}",
 			"{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: "+name+"}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}")
 	}

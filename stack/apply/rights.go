@@ -112,10 +112,7 @@ type rights struct {
 
 // ofPlan returns what one plan needs.
 func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
-	needs := inventoryNeeds()
-	if p.Set.Leaves {
-		needs = append(needs, need{Missing: Missing{Verb: "delete", Resource: "configmaps", Namespace: SystemNamespace}})
-	}
+	needs := inventoryNeeds(p.Set)
 	contents := map[objectKey]*unstructured.Unstructured{}
 	w := &work{}
 	if err := r.applier.prepare(ctx, p.Set, w); err != nil {
@@ -164,12 +161,16 @@ func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
 	return needs, nil
 }
 
-// inventoryNeeds is what recording what a set holds needs.
-func inventoryNeeds() []need {
+// inventoryNeeds is what recording what a set holds needs, or that it is gone.
+func inventoryNeeds(set Set) []need {
 	needs := []need{
 		{Missing: Missing{Verb: "create", Resource: "namespaces"}}, {Missing: Missing{Verb: "patch", Resource: "namespaces"}},
 	}
-	for _, verb := range []string{"get", "create", "patch"} {
+	verbs := []string{"get", "create", "patch"}
+	if set.Leaves {
+		verbs = append(verbs, "delete")
+	}
+	for _, verb := range verbs {
 		needs = append(needs, need{Missing: Missing{Verb: verb, Resource: "configmaps", Namespace: SystemNamespace}})
 	}
 	return needs
