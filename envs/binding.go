@@ -46,8 +46,8 @@ func (p *promotion) checkPlan(ctx context.Context) error {
 		other = append(other, differing(set.Proposal, now.Sets[i].Proposal)...)
 		p.planned[set.Set] = set
 	}
+	other = append(other, otherRemovals(p.options.Plan.Removed, now.Removed, keyed)...)
 	other = append(other, otherSecrets(p.options.Plan.Secrets, now.Secrets, keyed)...)
-	other = append(other, moreRemoved(p.options.Plan.Removed, now.Removed)...)
 	if len(other) == 0 {
 		return nil
 	}
@@ -79,26 +79,6 @@ func differing(planned, now apply.Proposal) []error {
 	}
 	for o := range of {
 		all = append(all, fmt.Errorf("%s: the plan does not have it", o))
-	}
-	return all
-}
-
-// moreRemoved names what would be deleted with components that the release has
-// not, and that a plan does not delete. What is gone by now is no matter.
-func moreRemoved(planned, now []RemovedSet) []error {
-	deleted := map[apply.Object]bool{}
-	for _, r := range planned {
-		for _, o := range r.Objects {
-			deleted[o.Object] = o.Change == apply.Deleted
-		}
-	}
-	var all []error
-	for _, r := range now {
-		for _, o := range r.Objects {
-			if o.Change == apply.Deleted && !deleted[o.Object] {
-				all = append(all, fmt.Errorf("%s: it would be deleted with %s, and the plan does not have it", o.Object, r.Name))
-			}
-		}
 	}
 	return all
 }

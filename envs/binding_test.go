@@ -1,6 +1,7 @@
 package envs
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -8,31 +9,30 @@ import (
 	"github.com/kfdev/kfdev/stack/apply"
 )
 
-func TestAPlanDeletesNoComponentThatItDoesNotHave(t *testing.T) {
+func TestAPlanDeletesExactlyWhatItSays(t *testing.T) {
 	t.Parallel()
-	set := func(name string, change apply.Change, objects ...string) RemovedSet {
-		r := RemovedSet{Name: name}
+	set := func(name string, change apply.Change, objects ...string) apply.Proposal {
+		p := apply.Proposal{Set: name}
 		for _, o := range objects {
-			r.Objects = append(r.Objects, apply.Entry{Object: apply.Object{APIVersion: "v1", Kind: "ConfigMap", Namespace: "n", Name: o}, Change: change})
+			p.Objects = append(p.Objects, apply.Proposed{Object: apply.Object{APIVersion: "v1", Kind: "ConfigMap", Namespace: "n", Name: o}, Change: change})
 		}
-		return r
+		return p
 	}
-	planned := []RemovedSet{set("old", apply.Deleted, "a", "b"), set("kept", apply.Skipped, "c")}
-	require.Empty(t, moreRemoved(planned, planned))
-	require.Empty(t, moreRemoved(planned, []RemovedSet{set("old", apply.Deleted, "a")}), "b is gone already")
+	planned := []apply.Proposal{set("old", apply.Deleted, "a", "b"), set("kept", apply.Skipped, "c")}
+	require.Empty(t, otherRemovals(planned, planned, true))
 	for name, tc := range map[string]struct {
-		now  RemovedSet
+		now  []apply.Proposal
 		want string
 	}{
-		"a component that came since":   {set("new", apply.Deleted, "d"), "ConfigMap/n/d: it would be deleted with new"},
-		"an object that came since":     {set("old", apply.Deleted, "a", "b", "d"), "ConfigMap/n/d: it would be deleted with old"},
-		"one that was to be left alone": {set("kept", apply.Deleted, "c"), "ConfigMap/n/c: it would be deleted with kept"},
+		"a component that came since":   {append([]apply.Proposal{set("new", apply.Deleted, "d")}, planned...), "ConfigMap/n/d: the plan does not have it"},
+		"an object that came since":     {[]apply.Proposal{set("old", apply.Deleted, "a", "b", "d"), planned[1]}, "ConfigMap/n/d: the plan does not have it"},
+		"one that was to be left alone": {[]apply.Proposal{planned[0], set("kept", apply.Deleted, "c")}, "ConfigMap/n/c: it was to be skipped"},
+		"one that is gone":              {[]apply.Proposal{set("old", apply.Deleted, "a"), planned[1]}, "ConfigMap/n/b: it is no part of this any more"},
+		"all of it is gone":             {planned[1:], "old: it was to be removed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			found := moreRemoved(planned, []RemovedSet{tc.now})
-			require.Len(t, found, 1)
-			require.ErrorContains(t, found[0], tc.want)
+			require.ErrorContains(t, errors.Join(otherRemovals(planned, tc.now, true)...), tc.want)
 		})
 	}
 }

@@ -132,12 +132,13 @@ func (e *Engine) settle(l lock.Lock, digest v1.Hash) (settled, error) {
 			return s, err
 		}
 	}
+	s.parts = together(s.parts)
 	s.base = s.parts
 	if len(e.file.Differences) == 0 {
 		return s, nil
 	}
 	dev, err := e.renderFor(s, project.DevName)
-	s.parts = dev.parts
+	s.parts = together(dev.parts)
 	return s, err
 }
 

@@ -62,7 +62,7 @@ func setOf(p part, authorities [][]byte) (apply.Set, error) {
 			return apply.Set{}, err
 		}
 	}
-	return apply.Set{Name: p.Name, Namespace: p.Namespace, Hash: p.hash, Objects: objects}, nil
+	return apply.Set{Name: p.Name, Namespace: p.Namespace, Hash: p.hash, Objects: objects, Beside: p.beside}, nil
 }
 
 // Plan says what Apply would do.

@@ -3,7 +3,6 @@ package envs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ type SitePlan struct {
 	// Expired are the differences of the release whose last day has passed.
 	Expired []ExpiredDifference `json:"expired"`
 	// Removed are the components that the cluster has and the release has not.
-	Removed []RemovedSet `json:"removed"`
+	Removed []apply.Proposal `json:"removed"`
 	// Orphaned are the namespaces of profiles that have left the project in an
 	// earlier release.
 	Orphaned []Orphan `json:"orphaned"`
@@ -67,12 +66,6 @@ type PlannedSet struct {
 
 // Changed reports whether anything would be written or deleted.
 func (s PlannedSet) Changed() bool { return s.Proposal.Changed() || s.Seeded.Changed() }
-
-// RemovedSet is a component that would be removed.
-type RemovedSet struct {
-	Name    string          `json:"name"`
-	Objects apply.ChangeSet `json:"objects"`
-}
 
 // PlannedImage is an image that would be copied.
 type PlannedImage struct {
@@ -152,6 +145,7 @@ type promotion struct {
 	planned map[string]PlannedSet // those of a plan that was made before, by name
 	opened  []string              // namespaces that were made for Secrets
 	wrote   []apply.Object        // namespaces that sets have written
+	handing []part                // those of which others have taken objects over
 	writes  bool                  // it is more than a look
 	begun   bool                  // it is written down that it is under way
 }
@@ -173,7 +167,7 @@ func (p *promotion) plan(ctx context.Context) (SitePlan, error) {
 func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 	plan := SitePlan{
 		Project: p.Project, Environment: p.name, Cluster: p.identity.UID, Release: p.digest(), Named: p.options.Release != "", Lock: p.LockDigest,
-		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []RemovedSet{}, Orphaned: []Orphan{}, Images: []PlannedImage{}, Verify: []string{},
+		Sets: []PlannedSet{}, Secrets: []seed.GivenChange{}, Removed: []apply.Proposal{}, Orphaned: []Orphan{}, Images: []PlannedImage{}, Verify: []string{},
 		Expired: p.expired(time.Now()),
 	}
 	l, found, err := p.ledger.Read(ctx)
@@ -212,8 +206,12 @@ func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
 	}
-	if plan.Removed, err = p.planRemoved(ctx); err != nil {
+	removed, err := p.planRemoved(ctx)
+	if err != nil {
 		return plan, err
+	}
+	for _, r := range removed {
+		plan.Removed = append(plan.Removed, r.Proposal)
 	}
 	plan.Orphaned, err = p.orphans(ctx, p.teams())
 	return plan, err
@@ -229,7 +227,7 @@ func (p *promotion) prepare(ctx context.Context, l ledger.Ledger) error {
 	if err != nil {
 		return err
 	}
-	p.parts = append([]part{enforced}, parts...)
+	p.parts = together(append([]part{enforced}, parts...))
 	if p.seeing.Noise, err = p.known(ctx); err != nil {
 		return err
 	}
@@ -340,28 +338,4 @@ func (p *promotion) planImages(ctx context.Context, plan *SitePlan) error {
 		plan.Bytes += i.Size
 	}
 	return nil
-}
-
-// planRemoved says what would become of components that the release has not.
-func (p *promotion) planRemoved(ctx context.Context) ([]RemovedSet, error) {
-	removed := []RemovedSet{}
-	names, err := p.live.Sets(ctx)
-	if err != nil {
-		return removed, err
-	}
-	for _, name := range names {
-		if slices.ContainsFunc(p.parts, func(each part) bool { return each.Name == name }) {
-			continue
-		}
-		named, err := p.leaving(ctx, apply.Set{Name: name})
-		if err != nil {
-			return removed, err
-		}
-		changes, err := p.live.applier.PlanRemove(ctx, name, named...)
-		if err != nil {
-			return removed, fmt.Errorf("%s: %w", name, err)
-		}
-		removed = append(removed, RemovedSet{Name: name, Objects: changes})
-	}
-	return removed, nil
 }

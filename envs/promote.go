@@ -261,29 +261,21 @@ func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *
 			return err
 		}
 	}
+	for _, each := range p.handing { // what they held is the others' by now
+		if _, err := p.applyPart(ctx, lease, each); err != nil {
+			return err
+		}
+	}
 	if err := p.proveDenial(ctx); err != nil {
 		return err
 	}
-	removed, err := p.planRemoved(ctx)
-	if err != nil {
+	if err := p.removeSets(ctx, lease, result); err != nil {
 		return err
-	}
-	for _, r := range removed {
-		if err := lease.Fence(ctx); err != nil {
-			return err
-		}
-		named, err := p.leaving(ctx, apply.Set{Name: r.Name})
-		if err != nil {
-			return err
-		}
-		if result.Changes[r.Name], err = p.live.applier.Remove(ctx, r.Name, named...); err != nil {
-			return err
-		}
 	}
 	if err := p.rememberProfiles(ctx, lease); err != nil {
 		return err
 	}
-	_, err = lease.Update(ctx, func(l *ledger.Ledger) error {
+	_, err := lease.Update(ctx, func(l *ledger.Ledger) error {
 		l.Enforce(time.Now())
 		return nil
 	})
@@ -318,6 +310,9 @@ func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each par
 	p.written(changes)
 	if err != nil {
 		return changes, err
+	}
+	if proposal.HandsOver() {
+		p.handing = append(p.handing, each)
 	}
 	return changes, p.live.Ready(ctx, each)
 }

@@ -165,10 +165,12 @@ type travelling struct {
 }
 
 // release is the project in one of two forms: a kind, a team, thirty objects,
-// some of which only one has.
+// some of which only one has; and a component that the other form has under
+// another name, with an object that moves to it, and one that goes with it.
 func (p *travelling) release(t *testing.T, n int) {
 	t.Helper()
-	b := newBench(t, strings.NewReplacer("cpu: 4", fmt.Sprintf("cpu: %d", 4+n), ", after: [dev]", "", "registry.staging.example", p.places.host+"/staging").Replace(oneTeam))
+	b := newBench(t, strings.NewReplacer("cpu: 4", fmt.Sprintf("cpu: %d", 4+n), ", after: [dev]", "", "registry.staging.example", p.places.host+"/staging",
+		"{folder: things}", fmt.Sprintf("{folder: things}, part%d: {folder: part}", n)).Replace(oneTeam))
 	b.teams(t)
 	var text strings.Builder
 	for i := range 24 {
@@ -185,7 +187,19 @@ func (p *travelling) release(t *testing.T, n int) {
 		"spec: {group: example.com, scope: Namespaced, names: {kind: Thing, plural: things}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}\n", n)
 	fmt.Fprintf(&text, "---\napiVersion: example.com/v1\nkind: Thing\nmetadata: {name: one, namespace: things}\nspec: {n: %d}\n", n)
 	fmt.Fprintf(&text, "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: reads%d, namespace: things}\nrules: [{apiGroups: [\"\"], resources: [configmaps], verbs: [get]}]\n", n)
+	part := ""
+	for name, value := range map[string]int{"shared": 0, "changed": n, "moved": 0, fmt.Sprintf("only%d", n): 0} {
+		one := fmt.Sprintf("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: things}\ndata: {value: \"%d\"}\n", name, value)
+		if name == "moved" && n == 0 {
+			text.WriteString(one)
+			continue
+		}
+		part += one
+	}
 	b.write(t, map[string]string{
+		"part/component.yaml":       fmt.Sprintf("apiVersion: kfdev.dev/v1alpha1\nkind: Component\nname: part%d\nversion: v1\ntitle: for tests\nnamespace: things\nrequires: [things]\n", n),
+		"part/kustomization.yaml":   "resources: [all.yaml]\n",
+		"part/all.yaml":             strings.TrimPrefix(part, "---\n"),
 		"things/component.yaml":     "apiVersion: kfdev.dev/v1alpha1\nkind: Component\nname: things\nversion: v1\ntitle: for tests\nnamespace: things\n",
 		"things/kustomization.yaml": "resources: [all.yaml]\n",
 		"things/all.yaml":           strings.TrimPrefix(text.String(), "---\n"),
@@ -227,6 +241,8 @@ func newTravelling(t *testing.T) *travelling {
 	for _, n := range []int{0, 1, 0, 1} { // the second time each comes from the other, as later
 		require.NoError(t, p.promote(t, n))
 		p.want[n] = snapshot(t, p.clients["staging"])
+		require.Contains(t, p.want[n], fmt.Sprintf("/v1, Kind=ConfigMap kfdev-system/kfdev-part%d", n))
+		require.NotContains(t, p.want[n], fmt.Sprintf("/v1, Kind=ConfigMap kfdev-system/kfdev-part%d", 1-n))
 	}
 	return p
 }
@@ -357,6 +373,7 @@ func TestIntegrationAPromoterIsStoppedAndWakesUp(t *testing.T) {
 	revived := 0
 	for _, at := range points(t, writes, 50) {
 		require.NoError(t, p.promote(t, 0))
+		p.emptyRegistry() // or it has fewer writes than were counted
 		var cmd *exec.Cmd
 		started, stopped, on := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		p.killer.arm(at, false, func() bool {

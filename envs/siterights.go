@@ -48,8 +48,8 @@ func (p *promotion) refused(sets ...apply.Proposal) error {
 	return nil
 }
 
-// foreseen is what would be done for each set, and what putting in place what
-// it needs takes.
+// foreseen is what would be done for each set, those that are to go among them,
+// and what putting in place what it needs takes.
 func (p *promotion) foreseen(ctx context.Context) (plans []apply.Planned, needs []apply.Missing, err error) {
 	for _, each := range p.parts {
 		planned, seeded, err := p.propose(ctx, each, plans)
@@ -61,5 +61,6 @@ func (p *promotion) foreseen(ctx context.Context) (plans []apply.Planned, needs 
 			needs = append(needs, secretNeeds(change.Object.Namespace, change.Change)...)
 		}
 	}
-	return plans, needs, nil
+	removed, err := p.planRemoved(ctx)
+	return append(plans, removed...), needs, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/strictyaml"
 	"github.com/kfdev/kfdev/stack"
+	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/catalog"
 	"github.com/kfdev/kfdev/stack/imageref"
 	"github.com/kfdev/kfdev/stack/render"
@@ -27,6 +28,27 @@ type part struct {
 	// before they are pinned.
 	refs map[string]images.Ref
 	hash string // of the objects with every image by digest; empty before
+	// beside are all parts that are brought in together; see together.
+	beside []apply.Set
+}
+
+// together has each of the parts know all of them, so that what moves from one
+// to another is taken over, and not deleted and made anew.
+func together(parts []part) []part {
+	sets := besides(parts)
+	for n := range parts {
+		parts[n].beside = sets
+	}
+	return parts
+}
+
+// besides are the parts by what they have, as sets.
+func besides(parts []part) []apply.Set {
+	sets := make([]apply.Set, len(parts))
+	for n, p := range parts {
+		sets[n] = apply.Set{Name: p.Name, Namespace: p.Namespace, Objects: p.rendered.Objects}
+	}
+	return sets
 }
 
 // stackOf returns the components of a project, rendered, in an order in which

@@ -30,6 +30,19 @@ type Set struct {
 	// Delete names objects that may be pruned though their kind is otherwise
 	// kept: namespaces, volumes, kinds.
 	Delete []Object
+	// Leaves says that the set itself is to go, and its inventory with it.
+	Leaves bool
+	// Beside are all sets that are brought in together. What one of them has in
+	// the cluster and no longer among its objects, another may take over.
+	Beside []Set
+}
+
+// task is what is told of bringing the set in, or taking it out.
+func (s Set) task(sink progress.Sink) *progress.Task {
+	if s.Leaves {
+		return progress.Start(sink, "stack/"+s.Name+"/remove", "removing "+s.Name, 0, progress.Items)
+	}
+	return progress.Start(sink, "stack/"+s.Name+"/apply", "applying "+s.Name, int64(len(s.Objects)), progress.Items)
 }
 
 // Gate holds webhooks back until the services that they call are served.
@@ -78,7 +91,7 @@ func (a *Applier) Plan(ctx context.Context, set Set) (ChangeSet, error) {
 // before and holds no more. It stops at the first stage that fails, reports
 // everything that failed in it, and can be called again.
 func (a *Applier) Apply(ctx context.Context, set Set) (changes ChangeSet, err error) {
-	task := progress.Start(a.sink, "stack/"+set.Name+"/apply", "applying "+set.Name, int64(len(set.Objects)), progress.Items)
+	task := set.task(a.sink)
 	defer func() { task.End(err) }()
 	work, err := a.examine(ctx, set)
 	if err != nil {

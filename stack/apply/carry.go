@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kfdev/kfdev/internal/fault"
-	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // CarryOptions are the options of Carry. Its functions are called by several
@@ -34,7 +33,7 @@ type CarryOptions struct {
 // already nothing is written, so a Carry that was cut off is begun again with
 // the same proposal.
 func (a *Applier) Carry(ctx context.Context, set Set, p Proposal, o CarryOptions) (changes ChangeSet, err error) {
-	task := progress.Start(a.sink, "stack/"+set.Name+"/apply", "applying "+set.Name, int64(len(set.Objects)), progress.Items)
+	task := set.task(a.sink)
 	defer func() { task.End(err) }()
 	if err := p.Problems(); err != nil {
 		return nil, err
@@ -188,4 +187,11 @@ func (b *bound) record(ctx context.Context, i Inventory, version string) (string
 		return "", err
 	}
 	return b.applier.record(ctx, i, version)
+}
+
+func (b *bound) forget(ctx context.Context, set string, only parent) error {
+	if err := b.fence(ctx); err != nil {
+		return err
+	}
+	return b.applier.forget(ctx, set, only)
 }

@@ -29,6 +29,7 @@ type item struct {
 	live    live
 	member  Member // of the inventory; zero where it is new
 	change  Change // Created, Configured (perhaps) or Unchanged
+	taken   string // from which other set; empty where it is from none
 	terms   terms  // on which a Carry writes it
 }
 
@@ -41,6 +42,7 @@ type live struct {
 	partOf          string
 	owned           string
 	applied         metav1.Time // when kfdev last changed it
+	ours            bool        // kfdev has put it into its set
 	denied          error       // why it could not be read; nothing else is known then
 }
 
@@ -49,15 +51,17 @@ type gone struct {
 	Member
 	set  string
 	live live
+	heir string // the set beside that has it now; empty where none does
 }
 
 // work is what an apply has to do.
 type work struct {
 	inventory Inventory
-	version   string // of the inventory's parent; empty where there is none
+	parent    parent
 	items     []*item
 	gone      []gone
-	absent    map[string]bool // namespaces of new objects that are not there
+	absent    map[string]bool   // namespaces of new objects that are not there
+	names     map[string]string // of the sets in the cluster, by id; nil before they are needed
 }
 
 func (w *work) of(s stage) []*item {
@@ -84,11 +88,11 @@ func (w *work) changed() bool {
 // examine compares the set with its inventory and with the cluster. It costs
 // one read of the inventory and, for every kind, one list of metadata.
 func (a *Applier) examine(ctx context.Context, set Set) (*work, error) {
-	recorded, version, err := a.inventory(ctx, set.Name)
+	recorded, parent, err := a.inventory(ctx, set.Name)
 	if err != nil {
 		return nil, err
 	}
-	w := &work{inventory: Inventory{Name: set.Name}, version: version}
+	w := &work{inventory: Inventory{Name: set.Name}, parent: parent}
 	if recorded != nil {
 		w.inventory = *recorded
 	}
@@ -116,7 +120,10 @@ func (a *Applier) examine(ctx context.Context, set Set) (*work, error) {
 	if err := a.look(ctx, set.Name, w); err != nil {
 		return nil, &fault.Error{Op: "looking at the cluster", Subject: set.Name, Err: err}
 	}
-	return w, a.decide(set, w)
+	if err := a.inherit(ctx, set, w); err != nil {
+		return nil, err
+	}
+	return w, a.decide(ctx, set, w)
 }
 
 // prepare makes the items: the objects as they are sent.
@@ -184,11 +191,11 @@ func (a *Applier) scope(ctx context.Context, set Set, o *unstructured.Unstructur
 }
 
 // decide says for every item what is to be done.
-func (a *Applier) decide(set Set, w *work) error {
+func (a *Applier) decide(ctx context.Context, set Set, w *work) error {
 	var problems []error
 	for _, i := range w.items {
 		i.set = set.Name
-		if err := i.others(); err != nil {
+		if err := a.takeOver(ctx, set, w, i); err != nil {
 			problems = append(problems, err)
 			continue
 		}
@@ -213,6 +220,8 @@ func (i *item) wanting() Change {
 		return Configured
 	case !i.live.found:
 		return Created
+	case i.taken != "":
+		return Configured
 	case !i.live.deleting && i.member.UID == i.live.uid && i.member.APIVersion == i.object.APIVersion && i.member.Desired == i.desired && i.member.Owned == i.live.owned:
 		return Unchanged
 	}
@@ -271,6 +280,9 @@ func (w *work) hash(set Set) string {
 	}
 	for _, o := range set.Delete {
 		lines = append(lines, "delete "+o.APIVersion+" "+o.String())
+	}
+	if set.Leaves {
+		lines = append(lines, "leaves")
 	}
 	slices.Sort(lines)
 	fmt.Fprintf(h, "%s\n%s\n%s\n", set.Name, set.Hash, strings.Join(lines, "\n"))

@@ -111,18 +111,24 @@ func (a *Applier) Inventory(ctx context.Context, name string) (*Inventory, error
 	return i, err
 }
 
-// inventory reads the inventory of a set with the version of its parent; nil
-// where there is none.
-func (a *Applier) inventory(ctx context.Context, name string) (*Inventory, string, error) {
-	parent, err := a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Get(ctx, parentPrefix+name, metav1.GetOptions{})
+// parent is which ConfigMap an inventory was read from, and in which version;
+// zero where there is none.
+type parent struct {
+	uid     types.UID
+	version string
+}
+
+// inventory reads the inventory of a set; nil where there is none.
+func (a *Applier) inventory(ctx context.Context, name string) (*Inventory, parent, error) {
+	found, err := a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Get(ctx, parentPrefix+name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, "", nil
+		return nil, parent{}, nil
 	}
 	if err != nil {
-		return nil, "", &fault.Error{Op: "reading the inventory", Subject: name, Err: err}
+		return nil, parent{}, &fault.Error{Op: "reading the inventory", Subject: name, Err: err}
 	}
-	i, err := decode(parent)
-	return i, parent.GetResourceVersion(), err
+	i, err := decode(found)
+	return i, parent{found.GetUID(), found.GetResourceVersion()}, err
 }
 
 // Inventories reads the inventories of every set in the cluster, by name.
@@ -229,11 +235,28 @@ func (a *Applier) record(ctx context.Context, i Inventory, version string) (stri
 	written, _, err := a.client.Apply(ctx, kube.Apply{Mapping: mapping, Namespace: SystemNamespace, Name: parent.GetName(),
 		Manager: Manager, Content: data, Force: true}) // the parent is kfdev's alone
 	if apierrors.IsConflict(err) {
-		return "", &fault.Error{Op: "recording the inventory", Subject: i.Name, Kind: fault.Gate,
-			Err: errors.New("another kfdev has written it meanwhile"), Hint: "see what it did, and begin again"}
+		return "", writtenMeanwhile("recording the inventory", i.Name)
 	}
 	if err != nil {
 		return "", &fault.Error{Op: "recording the inventory", Subject: i.Name, Err: err}
 	}
 	return written.GetResourceVersion(), nil
+}
+
+func writtenMeanwhile(op, set string) error {
+	return &fault.Error{Op: op, Subject: set, Kind: fault.Gate,
+		Err: errors.New("another kfdev has written it meanwhile"), Hint: "see what it did, and begin again"}
+}
+
+// forget deletes the inventory of a set, while it is the one that was read.
+func (a *Applier) forget(ctx context.Context, set string, only parent) error {
+	err := a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Delete(ctx, parentPrefix+set,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &only.uid, ResourceVersion: &only.version}})
+	switch {
+	case apierrors.IsConflict(err):
+		return writtenMeanwhile("removing the inventory", set)
+	case err != nil && !apierrors.IsNotFound(err):
+		return &fault.Error{Op: "removing the inventory", Subject: set, Err: err}
+	}
+	return nil
 }

@@ -178,6 +178,6 @@ func (l *live) fill(o *metav1.PartialObjectMetadata, manager string) {
 	}
 	*l = live{
 		found: true, deleting: o.DeletionTimestamp != nil, uid: o.UID, resourceVersion: o.ResourceVersion,
-		partOf: o.Labels[partOfLabel], owned: owned, applied: applied,
+		partOf: o.Labels[partOfLabel], ours: labelledBy(o.ManagedFields, manager), owned: owned, applied: applied,
 	}
 }

@@ -29,7 +29,8 @@ type Proposal struct {
 type Proposed struct {
 	Object Object `json:"object"`
 	Change Change `json:"change"`
-	Reason string `json:"reason,omitempty"` // why it is skipped, or changed though no field is
+	Reason string `json:"reason,omitempty"` // why it is skipped, or changed though no field is; from which set it is taken over
+	Heir   string `json:"heir,omitempty"`   // the set that has it now, where this one has it no more
 	// The live object as it was looked at; empty where there is none.
 	UID             types.UID `json:"uid,omitempty"`
 	ResourceVersion string    `json:"resourceVersion,omitempty"`
@@ -107,7 +108,7 @@ func (a *Applier) Propose(ctx context.Context, set Set, o ProposeOptions) (Propo
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for n, i := range w.items {
-		p.Objects[n] = Proposed{Object: i.object, Change: i.change, UID: i.live.uid, ResourceVersion: i.live.resourceVersion}
+		p.Objects[n] = Proposed{Object: i.object, Change: i.change, Reason: i.taken, UID: i.live.uid, ResourceVersion: i.live.resourceVersion}
 		if i.change == Unchanged {
 			continue
 		}
@@ -233,10 +234,10 @@ func (a *Applier) compare(ctx context.Context, w *work, i *item, before *unstruc
 		return false, err
 	}
 	if done(before, after) {
-		p.Change = Unchanged
+		p.Change, p.Reason = Unchanged, ""
 		return false, nil
 	}
-	if p.Fields = o.changes(before, after, false); len(p.Fields) == 0 {
+	if p.Fields = o.changes(before, after, false); len(p.Fields) == 0 && p.Reason == "" {
 		p.Reason = "only who owns its fields"
 	}
 	return false, nil
@@ -254,7 +255,7 @@ func (o ProposeOptions) decide(p *Proposed) {
 
 // judgeGone says what would become of a former member.
 func (a *Applier) judgeGone(ctx context.Context, g gone, named []Object, o ProposeOptions, p *Proposed) error {
-	*p = Proposed{Object: g.Object}
+	*p = Proposed{Object: g.Object, Heir: g.heir}
 	if g.live.denied != nil {
 		p.Change, p.Reason, p.Unchecked = Skipped, "it may not be read", message(g.live.denied, isSecret(g.Object))
 		return nil

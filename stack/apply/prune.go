@@ -11,27 +11,13 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
-	"github.com/kfdev/kfdev/internal/progress"
 )
 
 // Remove deletes what the set of that name holds, and its inventory. What is
 // never pruned stays unless it is named, and is reported as skipped. A set that
 // is not there is no error: nothing is left to do.
-func (a *Applier) Remove(ctx context.Context, name string, named ...Object) (changes ChangeSet, err error) {
-	task := progress.Start(a.sink, "stack/"+name+"/remove", "removing "+name, 0, progress.Items)
-	defer func() { task.End(err) }()
-	work, err := a.examine(ctx, Set{Name: name})
-	if err != nil {
-		return nil, err
-	}
-	if changes, err = a.prune(ctx, work.gone, named, freely{a}); err != nil {
-		return changes, err
-	}
-	err = a.client.Dynamic.Resource(parentResource()).Namespace(SystemNamespace).Delete(ctx, parentPrefix+name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return changes, &fault.Error{Op: "removing the inventory", Subject: name, Err: err}
-	}
-	return changes, nil
+func (a *Applier) Remove(ctx context.Context, name string, named ...Object) (ChangeSet, error) {
+	return a.Apply(ctx, Set{Name: name, Delete: named, Leaves: true})
 }
 
 // PlanRemove says what Remove would do.
@@ -63,6 +49,8 @@ func (g gone) fate(named []Object) (Change, string) {
 		return "", ""
 	case g.UID != "" && g.UID != g.live.uid:
 		return Skipped, "another object has taken its name"
+	case g.heir != "":
+		return Skipped, "it is a part of " + g.heir + " now"
 	case g.live.partOf != SetID(g.set) && !isNamespace(g.Kind, g.APIVersion):
 		return Skipped, "it no longer carries the set's label"
 	case slices.ContainsFunc(named, func(o Object) bool { return o.key() == g.key() }):

@@ -158,15 +158,19 @@ func (r *rights) ofPlan(ctx context.Context, p Planned) ([]need, error) {
 	if p.Mends {
 		return needs, nil
 	}
-	return append(append(needs, waiting(p, mappings)...), inventoryNeeds()...), nil
+	return append(append(needs, waiting(p, mappings)...), inventoryNeeds(p.Set)...), nil
 }
 
-// inventoryNeeds is what recording what a set holds needs.
-func inventoryNeeds() []need {
+// inventoryNeeds is what recording what a set holds needs, or that it is gone.
+func inventoryNeeds(set Set) []need {
 	needs := []need{
 		{Missing: Missing{Verb: "create", Resource: "namespaces"}}, {Missing: Missing{Verb: "patch", Resource: "namespaces"}},
 	}
-	for _, verb := range []string{"get", "create", "patch"} {
+	verbs := []string{"get", "create", "patch"}
+	if set.Leaves {
+		verbs = append(verbs, "delete")
+	}
+	for _, verb := range verbs {
 		needs = append(needs, need{Missing: Missing{Verb: verb, Resource: "configmaps", Namespace: SystemNamespace}})
 	}
 	return needs

@@ -25,6 +25,8 @@ type way interface {
 	drop(ctx context.Context, g gone) error
 	// record writes the inventory and returns the version of its parent.
 	record(ctx context.Context, i Inventory, version string) (string, error)
+	// forget deletes the inventory that was read.
+	forget(ctx context.Context, set string, only parent) error
 }
 
 // run is one set on its way into the cluster.
@@ -83,9 +85,14 @@ func (r *run) announce(ctx context.Context) error {
 		}
 		r.next[m.key()] = m
 	}
-	if !r.work.changed() {
+	switch {
+	case r.set.Leaves && r.work.parent.version == "":
+		return nil // it is gone already
+	case !r.set.Leaves && !r.work.changed():
 		return nil
 	}
+	// A set that leaves is recorded as not whole in any case: whoever brings it in
+	// again meanwhile records it anew, and the inventory is no longer what is deleted.
 	union := maps.Clone(r.next)
 	for _, m := range r.work.gone {
 		union[m.key()] = m.Member
@@ -95,6 +102,14 @@ func (r *run) announce(ctx context.Context) error {
 
 // settle records what the set holds now, where that is not recorded already.
 func (r *run) settle(ctx context.Context) error {
+	for _, g := range r.work.gone {
+		if g.awaited() {
+			r.next[g.key()] = g.Member
+		}
+	}
+	if r.set.Leaves && len(r.next) == 0 {
+		return r.forget(ctx)
+	}
 	next := r.next.inventory(r.set.Name, r.set.Hash)
 	if !r.work.changed() && r.work.inventory.equal(next) {
 		return nil
@@ -103,8 +118,15 @@ func (r *run) settle(ctx context.Context) error {
 }
 
 func (r *run) record(ctx context.Context, i Inventory) (err error) {
-	r.work.version, err = r.way.record(ctx, i, r.work.version)
+	r.work.parent.version, err = r.way.record(ctx, i, r.work.parent.version)
 	return err
+}
+
+func (r *run) forget(ctx context.Context) error {
+	if r.work.parent.version == "" {
+		return nil
+	}
+	return r.way.forget(ctx, r.set.Name, r.work.parent)
 }
 
 // stage applies the items of one stage, several at once, and puts what the
@@ -215,4 +237,8 @@ func (f freely) drop(ctx context.Context, g gone) error { return f.applier.delet
 
 func (f freely) record(ctx context.Context, i Inventory, version string) (string, error) {
 	return f.applier.record(ctx, i, version)
+}
+
+func (f freely) forget(ctx context.Context, set string, only parent) error {
+	return f.applier.forget(ctx, set, only)
 }

@@ -163,8 +163,11 @@ func sitePlanText(w io.Writer, p envs.SitePlan) error {
 		fmt.Fprintln(w, "  there is no key for hashes of Secrets yet, or it may not be read: this plan holds to which are written, and not to their values")
 	}
 	for _, r := range p.Removed {
+		if len(r.Objects) == 0 {
+			fmt.Fprintf(w, "  %-10s what is recorded of %s, which is no part of the release; nothing else of it is there\n", apply.Deleted, r.Set)
+		}
 		for _, o := range r.Objects {
-			fmt.Fprintf(w, "  %-10s %s (%s is no part of the release) %s\n", o.Change, o.Object, r.Name, o.Reason)
+			proposedText(w, r.Set+" is no part of the release", o)
 		}
 	}
 	for _, o := range p.Orphaned {
