@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/internal/fault"
 )
@@ -12,7 +14,10 @@ import (
 // is written there.
 func (p *promotion) ours(ctx context.Context) error {
 	l, _, err := p.ledger.Read(ctx)
-	if err != nil {
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil // the rights that are lacking are told next
+	case err != nil:
 		return err
 	}
 	return p.belongs(l)

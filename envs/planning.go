@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kfdev/kfdev/envs/ledger"
@@ -146,6 +147,8 @@ type promotion struct {
 	opened  []string              // namespaces that were made for Secrets
 	wrote   []apply.Object        // namespaces that sets have written
 	handing []part                // those of which others have taken objects over
+	ahead   foresight             // before the lease was taken
+	idle    bool                  // there is nothing to apply
 	writes  bool                  // it is more than a look
 	begun   bool                  // it is written down that it is under way
 }
@@ -194,14 +197,12 @@ func (p *promotion) look(ctx context.Context) (SitePlan, error) {
 	if plan.Secrets, err = p.planSecrets(ctx); err != nil {
 		return plan, err
 	}
-	var before []apply.Planned
-	for _, each := range p.parts {
-		set, seeded, err := p.propose(ctx, each, before)
-		if err != nil {
-			return plan, err
-		}
-		before = append(before, set)
-		plan.Sets = append(plan.Sets, PlannedSet{Proposal: set.Proposal, Seeded: seeded})
+	sets, seeded, err := p.propose(ctx)
+	if err != nil {
+		return plan, err
+	}
+	for i, each := range p.parts {
+		plan.Sets = append(plan.Sets, PlannedSet{Proposal: sets[i].Proposal, Seeded: seeded[i]})
 		if each.Smoke != "" {
 			plan.Verify = append(plan.Verify, each.Name)
 		}
@@ -300,15 +301,33 @@ func namespacesOf(parts []part) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == "" || policy.Exempt(n) })
 }
 
-// propose proposes one set, with what its certificates are now, as it would come
-// after the sets before.
-func (p *promotion) propose(ctx context.Context, each part, before []apply.Planned) (apply.Planned, apply.ChangeSet, error) {
-	set, seeded, err := p.setNow(ctx, each)
-	if err != nil {
-		return apply.Planned{}, nil, err
+// proposing is how many sets are looked at at once.
+const proposing = 4
+
+// propose proposes every set, with what its certificates are now, as it would
+// come after the sets before.
+func (p *promotion) propose(ctx context.Context) ([]apply.Planned, []apply.ChangeSet, error) {
+	plans, seeded := make([]apply.Planned, len(p.parts)), make([]apply.ChangeSet, len(p.parts))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(proposing)
+	for i, each := range p.parts {
+		group.Go(func() error {
+			set, made, err := p.setNow(groupCtx, each)
+			if err != nil {
+				return err
+			}
+			proposal, err := p.live.applier.Propose(groupCtx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
+			plans[i], seeded[i] = apply.Planned{Set: set, Proposal: proposal}, made.Changes
+			return err
+		})
 	}
-	proposal, err := p.live.applier.Propose(ctx, set, apply.ProposeOptions{Seeing: p.seeing, Force: p.force})
-	return apply.Planned{Set: set, Proposal: proposal.Behind(before)}, seeded.Changes, err
+	if err := group.Wait(); err != nil {
+		return nil, nil, err
+	}
+	for i := range plans {
+		plans[i].Proposal = plans[i].Proposal.Behind(plans[:i])
+	}
+	return plans, seeded, nil
 }
 
 // setNow is a part as a set, with what its certificates are now.

@@ -50,10 +50,15 @@ type Promoted struct {
 	Took        time.Duration              `json:"took"`  // nanoseconds
 }
 
-// StepTook is how long a step took that was done.
+// StepTook is how long a step took that was done: what comes before the first
+// write (checked), the lease, and those of the journal.
 type StepTook struct {
-	Name ledger.StepName `json:"name"`
-	Took time.Duration   `json:"took"` // nanoseconds
+	Name string        `json:"name"`
+	Took time.Duration `json:"took"` // nanoseconds
+}
+
+func (r *Promoted) took(name string, since time.Time) {
+	r.Steps = append(r.Steps, StepTook{Name: name, Took: time.Since(since)})
 }
 
 // Promote takes a release to an environment: images by digest, a pull proven
@@ -89,18 +94,18 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 	if err := p.ours(ctx); err != nil {
 		return result, err
 	}
-	if err := p.gates(ctx); err != nil {
-		return result, err
-	}
-	if err := p.mayBegin(ctx); err != nil {
+	if err := p.checked(ctx); err != nil {
 		return result, err
 	}
 	result = Promoted{Project: p.Project, Environment: environment, Release: p.digest(), Changes: map[string]apply.ChangeSet{}, Tests: []Tested{}, Steps: []StepTook{}}
 	defer func() { result.Took = time.Since(start) }()
+	result.took("checked", start)
+	taking := time.Now()
 	lease, err := s.ledger.Acquire(ctx, holder(), e.leaseFor())
 	if err != nil {
 		return result, err
 	}
+	result.took("lease taken", taking)
 	ctx, cancel := lease.Context(ctx)
 	defer cancel()
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
@@ -153,18 +158,25 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 	if err != nil {
 		return err
 	}
+	if err := p.belongs(before); err != nil {
+		return err
+	}
 	if before.InForce != nil {
 		result.Before = before.InForce.Release
 	}
-	if err := p.prepare(ctx, before); err != nil {
+	start := time.Now()
+	if !p.foresaw(before) {
+		if err := p.prepare(ctx, before); err != nil {
+			return err
+		}
+		if err := p.findKey(ctx); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.prunesByPlan(ctx), p.permitted(ctx, before)); err != nil {
 		return err
 	}
-	if err := p.findKey(ctx); err != nil {
-		return err
-	}
-	if err := errors.Join(p.secretsReady(ctx), p.checkPlan(ctx), p.prunesByPlan(ctx), p.permitted(ctx)); err != nil {
-		return err
-	}
+	result.took("looked at", start)
 	if _, err := lease.Update(ctx, func(l *ledger.Ledger) error {
 		l.Project = p.Project
 		l.Begin(ledger.Entry{Release: p.digest(), Lock: p.LockDigest, Repository: p.repository(), By: holder(), At: time.Now()})
@@ -187,7 +199,7 @@ func (p *promotion) run(ctx context.Context, lease *ledger.Lease, result *Promot
 		if err := p.step(ctx, lease, step.name, func(ctx context.Context) error { return step.do(ctx, lease, result) }); err != nil {
 			return err
 		}
-		result.Steps = append(result.Steps, StepTook{Name: step.name, Took: time.Since(start)})
+		result.took(string(step.name), start)
 	}
 	if _, err = lease.Update(ctx, func(l *ledger.Ledger) error {
 		l.Finish(time.Now())

@@ -35,8 +35,8 @@ const pullWithin = 5 * time.Minute
 // nodes' way there, their trust and their credentials.
 func (p *promotion) provePull(ctx context.Context, lease *ledger.Lease, result *Promoted) (err error) {
 	smallest, ok := smallestOf(p.lock)
-	if !ok {
-		return nil
+	if !ok || p.idle && result.Copied.Blobs == 0 {
+		return nil // nothing is applied that a node would have to pull
 	}
 	env, _ := p.Environment(p.name)
 	relocation, err := difference.NewRelocation(env.Pull, p.repositories())

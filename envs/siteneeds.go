@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kfdev/kfdev/envs/drift"
@@ -12,6 +13,20 @@ import (
 	"github.com/kfdev/kfdev/stack/policy"
 	"github.com/kfdev/kfdev/stack/smoke/suite"
 )
+
+// checked is all that is looked at before anything is written: the gates, and
+// the rights. What closes a gate is told first.
+func (p *promotion) checked(ctx context.Context) error {
+	var closed, lacking error
+	var group errgroup.Group
+	group.Go(func() error { closed = p.gates(ctx); return nil })
+	group.Go(func() error { lacking = p.mayBegin(ctx); return nil })
+	_ = group.Wait() // each has its own error
+	if closed != nil {
+		return closed
+	}
+	return lacking
+}
 
 // mayBegin asks for every right that the promotion takes before anything at all
 // is written, the lease that it will hold among it: its own, and those of its
@@ -29,6 +44,7 @@ func (p *promotion) mayBegin(ctx context.Context) error {
 	if err := apply.Refuse(missing); err != nil {
 		return err // it is also why something could not be seen
 	}
+	p.ahead.plans, p.ahead.whole = plans, unseen == nil
 	switch {
 	case fault.KindOf(unseen) == fault.Preflight:
 		return unseen // a Secret that has to be there is not
@@ -48,6 +64,7 @@ func (p *promotion) lookAhead(ctx context.Context) ([]apply.Planned, []apply.Mis
 	if err != nil {
 		return nil, needs, err
 	}
+	p.ahead.epoch = l.Epoch
 	if err := p.findKey(ctx); err != nil {
 		return nil, needs, err
 	}

@@ -5,28 +5,52 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
 )
 
+// foresight is what was seen before the lease was taken.
+type foresight struct {
+	plans []apply.Planned
+	epoch int64 // of the ledger then
+	whole bool  // all could be seen, and all rights are there
+}
+
+// foresaw reports whether what was seen before the lease was taken is good still:
+// nobody else has held it since.
+func (p *promotion) foresaw(now ledger.Ledger) bool {
+	return p.ahead.whole && now.Epoch == p.ahead.epoch+1
+}
+
 // permitted proposes everything before anything is written, so that every right
 // that is lacking, every field that somebody else holds and every object that the
 // server would refuse is told while nothing has happened yet. What sets before may
-// mend is told when its turn comes.
-func (p *promotion) permitted(ctx context.Context) error {
-	plans, needs, err := p.foreseen(ctx)
-	if err != nil {
-		return err
-	}
-	missing, err := p.live.applier.Rights(ctx, plans, append(needs, p.keeping()...)...)
-	if err != nil {
-		return err
+// mend is told when its turn comes. What was seen before the lease was taken is
+// enough, where it is good still: each write is held to what it is about anyway.
+func (p *promotion) permitted(ctx context.Context, now ledger.Ledger) error {
+	plans := p.ahead.plans
+	if !p.foresaw(now) {
+		found, needs, err := p.foreseen(ctx)
+		if err != nil {
+			return err
+		}
+		missing, err := p.live.applier.Rights(ctx, found, append(needs, p.keeping()...)...)
+		if err != nil {
+			return err
+		}
+		if err := apply.Refuse(missing); err != nil {
+			return err
+		}
+		plans = found
 	}
 	sets := make([]apply.Proposal, len(plans))
+	p.idle = now.InForce != nil && now.InForce.Release == p.digest() && now.Complete != nil && now.Complete.Release == p.digest() && !now.Underway && now.Failed == ""
 	for i, each := range plans {
 		sets[i] = each.Proposal
+		p.idle = p.idle && !each.Proposal.Changed()
 	}
-	return errors.Join(apply.Refuse(missing), p.refused(sets...))
+	return p.refused(sets...)
 }
 
 // refused is a fault of kind Gate where a set can't be carried out: the server
@@ -51,13 +75,12 @@ func (p *promotion) refused(sets ...apply.Proposal) error {
 // foreseen is what would be done for each set, those that are to go among them,
 // and what putting in place what it needs takes.
 func (p *promotion) foreseen(ctx context.Context) (plans []apply.Planned, needs []apply.Missing, err error) {
-	for _, each := range p.parts {
-		planned, seeded, err := p.propose(ctx, each, plans)
-		if err != nil {
-			return nil, nil, err
-		}
-		plans = append(plans, planned)
-		for _, change := range seeded {
+	plans, seeded, err := p.propose(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, changes := range seeded {
+		for _, change := range changes {
 			needs = append(needs, secretNeeds(change.Object.Namespace, change.Change)...)
 		}
 	}
