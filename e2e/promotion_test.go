@@ -199,6 +199,7 @@ differences:
 	require.Equal(t, "storage-classes", parity.Environment[0].Dimension)
 	require.Equal(t, "slow", parity.Environment[0].Item)
 	t.Logf("as people see it:\n%s", b.try(t, "diff", "staging", "prod").stdout)
+	b.declares(t, file)
 
 	// With kfdev gone and the registry down, what no release brought is denied.
 	docker(t, "rm", "-f", registryOf("prod"))
@@ -206,6 +207,20 @@ differences:
 	_, err = prod.clients(t).CoreV1().Pods(provisionerNamespace).Create(t.Context(), foreignPod(), metav1.CreateOptions{})
 	require.ErrorContains(t, err, "denied")
 	require.ErrorContains(t, err, "docker.io/library/busybox:latest")
+}
+
+// declares has kfdev write down what is undeclared, and answers for it: then it is
+// declared.
+func (b *bench) declares(t *testing.T, file string) {
+	t.Helper()
+	b.run(t, 6, "diff", "staging", "prod", "--suggest")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "id: storage-classes-slow")
+	require.Contains(t, b.try(t, "diff", "staging", "prod").stderr, "a reason is missing")
+	answered := strings.NewReplacer(`reason: ""`, "reason: disks of tape", `owner: ""`, "owner: ops").Replace(string(text))
+	require.NoError(t, os.WriteFile(file, []byte(answered), 0o600))
+	b.run(t, 0, "diff", "staging", "prod")
 }
 
 // ownProgram is a copy of the program, which a test may delete.
