@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -172,13 +173,15 @@ func TestIntegrationAComponentLeaves(t *testing.T) {
 type cut struct {
 	next http.RoundTripper
 	at   string // the end of that write's address
-	met  bool
+	met  atomic.Bool
 }
 
 func (c *cut) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method != http.MethodGet && r.URL.Query().Get("dryRun") == "" {
-		c.met = c.met || strings.HasSuffix(r.URL.Path, c.at)
-		if c.met && !strings.Contains(r.URL.Path, "/leases/") {
+		if strings.HasSuffix(r.URL.Path, c.at) {
+			c.met.Store(true)
+		}
+		if c.met.Load() && !strings.Contains(r.URL.Path, "/leases/") {
 			return nil, errors.New("cut off")
 		}
 	}
