@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -87,7 +88,8 @@ type result struct {
 // try runs kfdev and returns what it came to.
 func (b *bench) try(t *testing.T, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Minute)
+	// Clean-ups run when the test's own context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 50*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, b.program, append([]string{"--project", b.project, "--progress", "plain"}, args...)...)
 	var out, err bytes.Buffer
@@ -179,14 +181,20 @@ func docker(t *testing.T, args ...string) string {
 // context is the kubeconfig context that kfdev made.
 func (b *bench) context() string { return "kfdev-" + b.name }
 
-// clients reaches the cluster through the context that kfdev made.
-func (b *bench) clients(t *testing.T) kubernetes.Interface {
+// rest is how the cluster is reached through the context that kfdev made.
+func (b *bench) rest(t *testing.T) *rest.Config {
 	t.Helper()
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: b.kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: b.context()},
 	).ClientConfig()
 	require.NoError(t, err)
-	kube, err := kubernetes.NewForConfig(config)
+	return config
+}
+
+// clients reaches the cluster through the context that kfdev made.
+func (b *bench) clients(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	kube, err := kubernetes.NewForConfig(b.rest(t))
 	require.NoError(t, err)
 	return kube
 }

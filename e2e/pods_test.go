@@ -25,7 +25,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/remotecommand"
 )
 
@@ -41,15 +40,11 @@ type bed struct {
 // exec runs a command in the container, with input, and returns its output.
 func (d *bed) exec(t *testing.T, input io.Reader, command ...string) (string, error) {
 	t.Helper()
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: d.bench.kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: d.bench.context()},
-	).ClientConfig()
-	require.NoError(t, err)
 	request := d.kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(d.namespace).Name(d.pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{
 			Container: d.container, Command: command, Stdin: input != nil, Stdout: true, Stderr: true,
 		}, scheme.ParameterCodec)
-	run, err := remotecommand.NewWebSocketExecutor(config, "GET", request.URL().String())
+	run, err := remotecommand.NewWebSocketExecutor(d.bench.rest(t), "GET", request.URL().String())
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()

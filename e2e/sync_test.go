@@ -25,8 +25,12 @@ type syncStatus struct {
 	Conflicts              []struct{ Path string }
 	Problems               []struct{ Path, Error string }
 	Halt                   *struct{ Reason, Text, Hint string }
-	Batches, Undoable      int
-	ToRemote               struct{ Edits int }
+	LastRun                *struct {
+		Code   int
+		Output string
+	}
+	Batches, Undoable int
+	ToRemote          struct{ Edits int }
 }
 
 // synced is a session of the project that runs in the background.
@@ -137,6 +141,11 @@ func testSync(t *testing.T, b *bench) {
 		{"bake", syncBake},
 		{"logs and stop", syncStop},
 		{"without a shell", syncStatic},
+		{"every kind of target", syncTargets},
+		{"every mode", syncModes},
+		{"a large deletion, and a command on change", syncLimits},
+		{"a full disk in the pod", syncFull},
+		{"another environment", syncEnvironments},
 		{"a hub user's server", syncHub},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
