@@ -47,6 +47,8 @@ type fieldRule struct {
 	Unowned bool `yaml:"unowned,omitempty"`
 	// Only where the object is "autoscaled".
 	When string `yaml:"when,omitempty"`
+	// Only where the value is what the API server makes of the rest of the object: "directions", "limits", "pull-policy" or "replacement".
+	Derived string `yaml:"derived,omitempty"`
 }
 
 type objectRule struct {
@@ -138,13 +140,16 @@ func (p *parser) field(f fieldRule, at ...any) field {
 	if f.When != "" && f.When != whenAutoscaled {
 		p.add(fmt.Sprintf("when: only %q can be asked", whenAutoscaled), under("when")...)
 	}
+	if f.Derived != "" && derivations()[f.Derived] == nil {
+		p.add("derived: directions, limits, pull-policy or replacement can be asked", under("derived")...)
+	}
 	if f.Unowned && (f.Applied || len(f.Managers) > 0) {
 		p.add("unowned: what nobody owns has no managers", under("unowned")...)
 	}
 	if len(f.Paths) == 0 {
 		p.add("paths: a rule needs a path", under("paths")...)
 	}
-	out := field{name: f.Name, reason: f.Reason, kinds: f.Kinds, wanted: f.Applied, unowned: f.Unowned, managers: f.Managers, when: f.When}
+	out := field{name: f.Name, reason: f.Reason, kinds: f.Kinds, wanted: f.Applied, unowned: f.Unowned, managers: f.Managers, when: f.When, derived: f.Derived, derive: derivations()[f.Derived]}
 	var below []Path
 	for i, b := range f.Below {
 		parsed, err := ParsePath(b)
