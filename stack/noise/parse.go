@@ -140,16 +140,13 @@ func (p *parser) field(f fieldRule, at ...any) field {
 	if f.When != "" && f.When != whenAutoscaled {
 		p.add(fmt.Sprintf("when: only %q can be asked", whenAutoscaled), under("when")...)
 	}
-	if f.Derived != "" && derivations()[f.Derived] == nil {
-		p.add("derived: directions, limits, pull-policy or replacement can be asked", under("derived")...)
-	}
 	if f.Unowned && (f.Applied || len(f.Managers) > 0) {
 		p.add("unowned: what nobody owns has no managers", under("unowned")...)
 	}
 	if len(f.Paths) == 0 {
 		p.add("paths: a rule needs a path", under("paths")...)
 	}
-	out := field{name: f.Name, reason: f.Reason, kinds: f.Kinds, wanted: f.Applied, unowned: f.Unowned, managers: f.Managers, when: f.When, derived: f.Derived, derive: derivations()[f.Derived]}
+	out := field{name: f.Name, reason: f.Reason, kinds: f.Kinds, wanted: f.Applied, unowned: f.Unowned, managers: f.Managers, when: f.When, derived: f.Derived, derive: p.derivation(f.Derived, under("derived")...)}
 	var below []Path
 	for i, b := range f.Below {
 		parsed, err := ParsePath(b)
@@ -180,6 +177,15 @@ func (p *parser) field(f fieldRule, at ...any) field {
 		p.add("paths: an object's kind and name are no noise", under("paths")...)
 	}
 	return out
+}
+
+// derivation returns what a rule asks for by name; nil where it does not.
+func (p *parser) derivation(name string, at ...any) derivation {
+	d := derivations()[name]
+	if name != "" && d == nil {
+		p.add("derived: directions, limits, pull-policy or replacement can be asked", at...)
+	}
+	return d
 }
 
 // identity reports whether a path would take away what names an object, or all
