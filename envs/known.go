@@ -42,5 +42,5 @@ func (p *promotion) known(ctx context.Context) (noise.Rules, error) {
 			all = append(all, o)
 		}
 	}
-	return rules.With(noise.Facts{Autoscaled: noise.Autoscaled(all)}), nil
+	return rules.And(noise.Renewals()).With(noise.Facts{Autoscaled: noise.Autoscaled(all)}), nil
 }

@@ -85,7 +85,11 @@ func (p *promotion) wanted(ctx context.Context) (drift.Wanted, error) {
 		return w, err
 	}
 	for _, each := range p.parts {
-		set, _, err := p.setNow(ctx, each)
+		seeded, err := p.live.seeder.Trusted(ctx, each.Component)
+		if err != nil {
+			return w, err
+		}
+		set, err := p.setOf(ctx, each, seeded.Authorities)
 		if err != nil {
 			return w, err
 		}

@@ -3,9 +3,12 @@
 package drift_test
 
 import (
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kfdev/kfdev/stack/apply"
 )
 
 // difference is one thing that somebody does to an environment, and what is to
@@ -63,6 +66,16 @@ func create(text string) func(*testing.T, *cluster) {
 	return func(t *testing.T, c *cluster) {
 		t.Helper()
 		c.create(t, text)
+	}
+}
+
+// applied applies an object under kfdev's own name.
+func applied(kind, name, text string) func(*testing.T, *cluster) {
+	return func(t *testing.T, c *cluster) {
+		t.Helper()
+		x := c.at(kind, name)
+		label, set, _ := strings.Cut(apply.Selector("demo"), "=")
+		x.patch(t, types.ApplyPatchType, apply.Manager, "{apiVersion: "+x.apiVersion+", kind: "+kind+", metadata: {name: "+name+", labels: {"+label+": "+set+"}}, "+text+"}")
 	}
 }
 
@@ -129,11 +142,38 @@ func differences() []difference {
 		{what: "a StatefulSet's image is changed", do: patchJSON("StatefulSet", "db", `[{op: replace, path: /spec/template/spec/containers/0/image, value: "evil:1"}]`), want: []string{"changed StatefulSet/demo/db spec/template/spec/containers[name=db]/image"}},
 		{what: "a DaemonSet's node selector is changed", do: edit("DaemonSet", "agent", "{spec: {template: {spec: {nodeSelector: {disk: slow}}}}}"), want: []string{"changed DaemonSet/demo/agent spec/template/spec/nodeSelector/disk"}},
 		{what: "a network policy is opened", do: patchJSON("NetworkPolicy", "closed", `[{op: add, path: /spec/ingress/-, value: {}}]`), want: []string{"changed NetworkPolicy/demo/closed spec/ingress"}},
+		{what: "a network policy is of what goes out, too", do: edit("NetworkPolicy", "silent", "{spec: {policyTypes: [Ingress, Egress]}}"), want: []string{"foreign-field NetworkPolicy/demo/silent spec/policyTypes"}},
+		{what: "a network policy is of what goes out no more", do: edit("NetworkPolicy", "outward", "{spec: {policyTypes: [Ingress]}}"), want: []string{"foreign-field NetworkPolicy/demo/outward spec/policyTypes"}},
+		{what: "rules for what goes out are added to a network policy", do: edit("NetworkPolicy", "silent", "{spec: {egress: [{}], policyTypes: [Ingress, Egress]}}"),
+			want: []string{"foreign-field NetworkPolicy/demo/silent spec/egress", "foreign-field NetworkPolicy/demo/silent spec/policyTypes"}},
+		{what: "the rules for what goes out are taken out", do: patchJSON("NetworkPolicy", "outward", `[{op: remove, path: /spec/egress}]`), want: []string{"lost NetworkPolicy/demo/outward spec/egress"}},
+		{what: "a network policy's directions are applied under kfdev's own name", do: applied("NetworkPolicy", "silent", "spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {}}]}], policyTypes: [Ingress, Egress]}"),
+			want: []string{"foreign-field NetworkPolicy/demo/silent spec/policyTypes"}},
+		{what: "a LimitRange's default request is changed", do: patchJSON("LimitRange", "defaults", `[{op: replace, path: /spec/limits/0/defaultRequest/cpu, value: "1"}]`), want: []string{"foreign-field LimitRange/demo/defaults spec/limits[0]/defaultRequest/cpu"}},
+		{what: "a LimitRange's default is changed", do: patchJSON("LimitRange", "defaults", `[{op: replace, path: /spec/limits/0/defaultRequest/cpu, value: "1"}, {op: replace, path: /spec/limits/0/default/cpu, value: "2"}]`),
+			want: []string{"foreign-field LimitRange/demo/defaults spec/limits[0]/default/cpu", "foreign-field LimitRange/demo/defaults spec/limits[0]/defaultRequest/cpu"}},
+		{what: "a LimitRange's default of a resource of no maximum is added", do: patchJSON("LimitRange", "defaults", `[{op: add, path: /spec/limits/0/defaultRequest/ephemeral-storage, value: 1Gi}]`), want: []string{`foreign-field LimitRange/demo/defaults spec/limits[0]/defaultRequest/ephemeral-storage`}},
+		{what: "a LimitRange's default is applied under kfdev's own name", do: applied("LimitRange", "defaults", `spec: {limits: [{type: Container, max: {cpu: "8", memory: 8192Mi}, default: {memory: 4Gi, cpu: "4"}, defaultRequest: {memory: 4Gi, cpu: "4"}}]}`),
+			want: []string{"foreign-field LimitRange/demo/defaults spec/limits[0]/default/cpu", "foreign-field LimitRange/demo/defaults spec/limits[0]/defaultRequest/cpu"}},
+		{what: "an image is pulled always", do: edit("Deployment", "web", container("imagePullPolicy: Always")), want: []string{"foreign-field " + template + "containers[name=web]/imagePullPolicy"}},
+		{what: "a schedule's image is pulled always, under kfdev's own name", do: func(t *testing.T, c *cluster) {
+			t.Helper()
+			c.at("CronJob", "nightly").patch(t, types.StrategicMergePatchType, "kfdev", "{spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: job, imagePullPolicy: Always}]}}}}}}")
+		}, want: []string{"foreign-field CronJob/demo/nightly spec/jobTemplate/spec/template/spec/containers[name=job]/imagePullPolicy"}},
 		{what: "a host is changed", do: patchJSON("Ingress", "web", `[{op: replace, path: /spec/rules/0/host, value: evil.example}]`), want: []string{"changed Ingress/demo/web spec/rules[0]/host"}},
 		{what: "a budget is lowered", do: edit("PodDisruptionBudget", "web", "{spec: {minAvailable: 0}}"), want: []string{"changed PodDisruptionBudget/demo/web spec/minAvailable"}},
 		{what: "an autoscaler's bound is raised", do: edit("HorizontalPodAutoscaler", "scaled", "{spec: {maxReplicas: 50}}"), want: []string{"changed HorizontalPodAutoscaler/demo/scaled spec/maxReplicas"}},
 		{what: "a webhook lets failures pass", do: edit("ValidatingWebhookConfiguration", "demo", "{webhooks: [{name: check.demo.example, failurePolicy: Ignore}]}"), want: []string{"foreign-field ValidatingWebhookConfiguration/demo webhooks[name=check.demo.example]/failurePolicy"}},
 		{what: "a webhook's CA bundle is put in by hand", do: edit("ValidatingWebhookConfiguration", "demo", "{webhooks: [{name: check.demo.example, clientConfig: {caBundle: "+bundle+"}}]}"), want: []string{"foreign-field ValidatingWebhookConfiguration/demo webhooks[name=check.demo.example]/clientConfig/caBundle"}},
+		{what: "a webhook's CA bundle is put in under kfdev's own name", do: func(t *testing.T, c *cluster) {
+			t.Helper()
+			c.at("ValidatingWebhookConfiguration", "demo").patch(t, types.StrategicMergePatchType, "kfdev", "{webhooks: [{name: check.demo.example, clientConfig: {caBundle: "+bundle+"}}]}")
+		}, want: []string{"foreign-field ValidatingWebhookConfiguration/demo webhooks[name=check.demo.example]/clientConfig/caBundle"}},
+		{what: "a CA bundle that kfdev put in is changed by hand", do: edit("ValidatingWebhookConfiguration", "signed", "{webhooks: [{name: check.signed.example, clientConfig: {caBundle: "+bundle+"}}]}"),
+			want: []string{"changed ValidatingWebhookConfiguration/signed webhooks[name=check.signed.example]/clientConfig/caBundle"}},
+		{what: "a CA bundle that kfdev put in is changed under its own name", do: applied("ValidatingWebhookConfiguration", "signed", `webhooks: [{name: check.signed.example, admissionReviewVersions: [v1], sideEffects: None,
+			clientConfig: {service: {namespace: demo, name: web, path: /check}, caBundle: `+bundle+`}, objectSelector: {matchLabels: {never: ever}}, rules: [{apiGroups: [demo.example], apiVersions: [v1], operations: [CREATE], resources: [widgets]}]}]`),
+			want: []string{"changed ValidatingWebhookConfiguration/signed webhooks[name=check.signed.example]/clientConfig/caBundle"}},
 		{what: "a kind gets another column", do: patchJSON("CustomResourceDefinition", "widgets.demo.example", `[{op: add, path: /spec/versions/0/additionalPrinterColumns, value: [{name: Size, type: integer, jsonPath: .spec.size}]}]`),
 			want: []string{"foreign-field CustomResourceDefinition/widgets.demo.example spec/versions[0]/additionalPrinterColumns"}},
 		{what: "a custom resource is changed", do: edit("Widget", "one", "{spec: {size: 4}}"), want: []string{"changed Widget/demo/one spec/size"}},

@@ -3,6 +3,7 @@ package drift
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,7 +12,6 @@ import (
 	"github.com/kfdev/kfdev/envs/difference/fieldpath"
 	"github.com/kfdev/kfdev/envs/difference/structure"
 	"github.com/kfdev/kfdev/stack/noise"
-	"github.com/kfdev/kfdev/stack/policy"
 )
 
 // comparison holds one live object against the release.
@@ -25,12 +25,13 @@ type comparison struct {
 	noise    map[string]bool
 	excused  map[string]bool // noise also where the release says something
 	secret   bool
+	now      time.Time
 	findings []Finding
 }
 
 func newComparison(w *want, content, live *unstructured.Unstructured, found []noise.Noise) *comparison {
 	c := &comparison{want: w, content: content, live: live, owners: ownersOf(live.GetManagedFields()),
-		mine: map[int]bool{}, noise: map[string]bool{}, excused: map[string]bool{}}
+		mine: map[int]bool{}, noise: map[string]bool{}, excused: map[string]bool{}, now: time.Now()}
 	for i, e := range c.owners.entries {
 		c.mine[i] = e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" && slices.ContainsFunc(w.shares, func(s share) bool { return s.manager == e.Manager })
 	}
@@ -149,9 +150,7 @@ func (c *comparison) foreign(at spot, live value, n *node) {
 		at.top = at.steps
 	}
 	if c.emergency(at) {
-		c.report(ForeignField, at, value{}, live, n)
-		f := &c.findings[len(c.findings)-1]
-		f.Why, f.stays = "an emergency entry lets an image in that the release does not have, until it is withdrawn", true
+		c.letIn(at, live, n)
 		return
 	}
 	fields, isMap := live.v.(map[string]any)
@@ -170,14 +169,6 @@ func (c *comparison) foreign(at spot, live value, n *node) {
 		return
 	}
 	c.report(ForeignField, at, value{}, live, n)
-}
-
-// emergency reports whether a place is an entry that lets one image in past the
-// lock: it is drift for as long as it is there, and mending does not take it
-// away from whoever needs it.
-func (c *comparison) emergency(at spot) bool {
-	return c.want.object.GroupVersionKind().Group == policy.Resource().Group && c.want.object.Kind == "AllowedImages" &&
-		len(at.steps) == 3 && at.steps[0].Key == "spec" && at.steps[1].Key == "breakGlass"
 }
 
 // elements reports the elements of a list that is foreign as a whole; false

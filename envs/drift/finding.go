@@ -150,6 +150,9 @@ type Report struct {
 	Read     int       `json:"read"`     // of these were read whole
 	Baseline string    `json:"baseline"` // how the baseline was used, for people
 	Findings []Finding `json:"findings"`
+	// Kept are claims of components, or of what components were, that the
+	// release has no more: kfdev leaves them where they are, for their data.
+	Kept []apply.Object `json:"kept,omitempty"`
 }
 
 // Drifted reports whether there is any finding: what is unknown is drift too.

@@ -41,9 +41,25 @@ func (s *scan) foreignObjects() {
 			if !ours[m.Namespace] && !team || s.excused(gk, m, uids) {
 				continue
 			}
-			s.add(foreigner(l.mapping, m, team))
+			f := foreigner(l.mapping, m, team)
+			if keptClaim(gk, m) {
+				s.report.Kept = append(s.report.Kept, f.Object)
+				continue
+			}
+			s.add(f)
 		}
 	}
+	slices.SortFunc(s.report.Kept, func(a, b apply.Object) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// keptClaim reports whether an object is a claim that kfdev applied and that nothing
+// of the release has any more: it is never taken out, for the data on it, and so
+// is nothing that somebody did to the environment.
+func keptClaim(k groupKind, m *meta) bool {
+	return k == groupKind{"", "PersistentVolumeClaim"} && m.Labels["applyset.kubernetes.io/part-of"] != "" &&
+		slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
+			return e.Manager == apply.Manager && e.Operation == metav1.ManagedFieldsOperationApply
+		})
 }
 
 // spaces returns the namespaces of the stack, and those of profiles.

@@ -66,11 +66,24 @@ func (c *comparison) atomic(at spot, want, live any, n *node) {
 			c.atomic(next, x.v, y.v, n)
 		case x.has:
 			c.report(Lost, next, x, y, n)
+		case c.partly(pointer, y.v):
+			c.atomic(next, map[string]any{}, y.v, n) // what the server filled in of it stays
 		default:
 			next.top = next.steps
 			c.report(ForeignField, next, x, y, n)
 		}
 	}
+}
+
+// partly reports whether some of a map is noise.
+func (c *comparison) partly(pointer string, live any) bool {
+	fields, _ := live.(map[string]any)
+	for key := range fields {
+		if c.noise[pointer+fieldpath.Pointer([]any{key})] {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *comparison) keyed(at spot, want, live []any, n *node, keys []string) {

@@ -140,7 +140,7 @@ func (s *scan) settle(k key, r record) {
 // compare returns how one object differs from the release.
 func (s *scan) compare(ctx context.Context, rules noise.Rules, w *want, o *unstructured.Unstructured) ([]Finding, error) {
 	content := w.content()
-	c := newComparison(w, content.DeepCopy(), o.DeepCopy(), rules.Find(o))
+	c := newComparison(w, content.DeepCopy(), o.DeepCopy(), rules.Against(content).Find(o))
 	c.seen = seen{hash: func(o *unstructured.Unstructured) string { return noise.Hash(rules.Strip(o)) }}.at(o)
 	c.run()
 	if c.suspicious() {

@@ -29,7 +29,6 @@ import (
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/noise"
-	"github.com/kfdev/kfdev/stack/policy"
 )
 
 // injector is a mutating webhook that puts a sidecar into every Deployment that
@@ -316,23 +315,4 @@ func TestIntegrationABaselineOfAnotherRelease(t *testing.T) {
 	report = c.scan(t, false)
 	require.Contains(t, report.Baseline, "other rules")
 	require.Empty(t, texts(report.Findings))
-}
-
-// TestIntegrationAnEmergencyIsDriftAndStays: an image that is let in past the
-// lock shows for as long as it is, and mending does not shut it out.
-func TestIntegrationAnEmergencyIsDriftAndStays(t *testing.T) {
-	t.Parallel()
-	c := demo(t, false)
-	digest := strings.Repeat("9", 64)
-	require.NoError(t, policy.Admit(t.Context(), c.client, policy.Entry{Digest: "sha256:" + digest, Reason: "the site is down", By: "ann", Expires: time.Now().Add(time.Hour)}))
-	c.at("ConfigMap", "settings").edit(t, "{data: {mode: dev}}")
-	report := c.scan(t, false)
-	require.Equal(t, []string{"foreign-field AllowedImages/kfdev-locked-images spec/breakGlass/" + digest, "changed ConfigMap/demo/settings data/mode"}, lines(report.Findings))
-	plan := drift.PlanFix(report)
-	require.Len(t, plan.Left, 1)
-	_, err := c.detector.Fix(t.Context(), c.wanted, plan, open{}.fence)
-	require.NoError(t, err)
-	require.Equal(t, lines(report.Findings[:1]), lines(c.scan(t, true).Findings))
-	require.NoError(t, policy.Withdraw(t.Context(), c.client, "sha256:"+digest))
-	require.Empty(t, texts(c.scan(t, true).Findings))
 }

@@ -51,6 +51,8 @@ func quiets() []quiet {
 		{"a kind's names and conversion, filled in", nothing},
 		{"the finalizer that protects a claim", nothing},
 		{"defaults of a LimitRange that come of its maximum", nothing},
+		{"the directions of a network policy that come of its rules", nothing},
+		{"a pull policy that comes of an image's digest", nothing},
 		{"kubectl rollout restart", by("kubectl-rollout", "Deployment", "web", `{spec: {template: {metadata: {annotations: {"kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z"}}}}}`)},
 		{"an autoscaler scales its target", by(kcm, "Deployment", "scaled", "{spec: {replicas: 4}}", "scale")},
 		{"kubectl scale of what an autoscaler scales", by("kubectl", "Deployment", "scaled", "{spec: {replicas: 3}}")},
@@ -58,6 +60,11 @@ func quiets() []quiet {
 			t.Helper()
 			c.at("ValidatingWebhookConfiguration", "demo").patch(t, types.StrategicMergePatchType, "cainjector", "{webhooks: [{name: check.demo.example, clientConfig: {caBundle: "+bundle+"}}]}")
 		}},
+		{"a CA bundle that an injector changes after kfdev", func(t *testing.T, c *cluster) {
+			t.Helper()
+			c.at("ValidatingWebhookConfiguration", "signed").patch(t, types.StrategicMergePatchType, "cainjector", "{webhooks: [{name: check.signed.example, clientConfig: {caBundle: "+bundle+"}}]}")
+		}},
+		{"a pull policy that another writes just so", edit("Deployment", "web", "{spec: {template: {spec: {containers: [{name: web, imagePullPolicy: IfNotPresent}]}}}}")},
 		{"the status of a workload", by(kcm, "Deployment", "web", "{status: {replicas: 2, observedGeneration: 1}}", "status")},
 		{"the status of a custom resource", by("widget-controller", "Widget", "one", "{status: {phase: Ready}}", "status")},
 		{"the status of a budget", by(kcm, "PodDisruptionBudget", "web", "{status: {currentHealthy: 2, desiredHealthy: 1, disruptionsAllowed: 1, expectedPods: 2}}", "status")},

@@ -73,7 +73,7 @@ type Stripper interface {
 
 // Seeing is how objects are compared, the same for a proposal and its carrying out.
 type Seeing struct {
-	Noise Stripper // nil: what is known of Kubernetes and the stack (noise.Default)
+	Noise Stripper // nil: what is known of Kubernetes and the stack (noise.Plans)
 	// SecretKey keys the hashes that stand for what is in Secrets. Needed only
 	// where a set has some.
 	SecretKey []byte

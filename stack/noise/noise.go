@@ -23,11 +23,15 @@ import (
 //go:embed rules.yaml
 var defaults []byte
 
+//go:embed plans.yaml
+var plans []byte
+
 // Rules are what is no difference. The zero Rules know of nothing.
 type Rules struct {
 	fields  []field
 	objects []object
 	facts   Facts
+	applied any
 }
 
 // Target names an object that something is known of.
@@ -58,6 +62,8 @@ type field struct {
 	unowned      bool
 	managers     []string
 	when         string
+	derived      string
+	derive       derivation
 	places       []pattern
 }
 
@@ -79,8 +85,17 @@ type object struct {
 
 // Default returns the rules that come with kfdev. They are parsed anew each
 // time; a test sees to it that they can be.
-func Default() Rules {
-	r, err := Parse("rules.yaml", defaults)
+func Default() Rules { return builtIn("rules.yaml", defaults) }
+
+// Plans returns the rules for plans: the default ones, and those for what kfdev
+// itself renews while a plan is carried out.
+func Plans() Rules { return Default().And(Renewals()) }
+
+// Renewals are what kfdev itself renews while a plan is carried out.
+func Renewals() Rules { return builtIn("plans.yaml", plans) }
+
+func builtIn(name string, text []byte) Rules {
+	r, err := Parse(name, text)
 	if err != nil {
 		panic(fmt.Sprintf("the rules that are built in: %v", err)) // unreachable while the tests pass
 	}
@@ -100,11 +115,19 @@ func (r Rules) With(facts Facts) Rules {
 	return r
 }
 
+// Against returns the rules for one live object, of which this is what was
+// applied: what the API server makes of it is known then, whatever others have
+// made of the live one.
+func (r Rules) Against(applied *unstructured.Unstructured) Rules {
+	r.applied = applied.Object
+	return r
+}
+
 // Digest names the rules: two of the same digest find the same.
 func (r Rules) Digest() string {
 	h := sha256.New()
 	for _, f := range r.fields {
-		fmt.Fprintf(h, "%q %q %t %t %q %q\n", f.name, f.kinds, f.wanted, f.unowned, f.managers, f.when)
+		fmt.Fprintf(h, "%q %q %t %t %q %q %q\n", f.name, f.kinds, f.wanted, f.unowned, f.managers, f.when, f.derived)
 		for _, p := range f.places {
 			value := ""
 			if p.value != nil {
@@ -158,7 +181,7 @@ type Noise struct {
 // Find returns what Strip would take out, and touches nothing.
 func (r Rules) Find(o *unstructured.Unstructured) []Noise {
 	var out []Noise
-	f := finder{owners: entries(o.GetManagedFields())}
+	f := finder{owners: entries(o.GetManagedFields()), applied: r.applied, live: o.Object}
 	f.found = func(at []place) {
 		n := Noise{At: make([]any, len(at)), Rule: f.rule.name, Applied: f.rule.wanted}
 		for i, p := range at {

@@ -33,6 +33,7 @@ type strip struct {
 	owned []metav1.ManagedFieldsEntry
 	left  string
 	scale bool
+	plan  bool // by the rules for plans
 }
 
 func head(kind, rest string) string {
@@ -65,10 +66,12 @@ func cases() map[string]strip {
 		"a CA bundle by hand stays": {live: head("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration", "}, webhooks: [{name: w, clientConfig: {caBundle: Zm9v}}]}"),
 			owned: []metav1.ManagedFieldsEntry{by("kubectl-edit", "Update", `{"f:webhooks":{"k:{\"name\":\"w\"}":{"f:clientConfig":{"f:caBundle":{}}}}}`)},
 			left:  head("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration", "}, webhooks: [{name: w, clientConfig: {caBundle: Zm9v}}]}")},
-		"a CA bundle of a conversion": {live: head("apiextensions.k8s.io/v1 CustomResourceDefinition", "}, spec: {group: g, conversion: {strategy: Webhook, webhook: {clientConfig: {caBundle: Zm9v}}}}}"), owned: ours(`{"f:spec":{"f:conversion":{"f:webhook":{"f:clientConfig":{"f:caBundle":{}}}}}}`),
+		"a CA bundle of kfdev's own in a plan": {plan: true, live: head("apiextensions.k8s.io/v1 CustomResourceDefinition", "}, spec: {group: g, conversion: {strategy: Webhook, webhook: {clientConfig: {caBundle: Zm9v}}}}}"), owned: ours(`{"f:spec":{"f:conversion":{"f:webhook":{"f:clientConfig":{"f:caBundle":{}}}}}}`),
 			left: head("apiextensions.k8s.io/v1 CustomResourceDefinition", "}, spec: {group: g, conversion: {strategy: Webhook}}}")},
-		"a CA bundle of an API":  {live: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g, caBundle: Zm9v}}"), owned: ours(`{"f:spec":{"f:caBundle":{}}}`), left: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g}}")},
-		"addresses of a Service": {live: head(service, "}, spec: {selector: {a: b}, clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, ports: [{port: 80, nodePort: 30001, protocol: TCP, targetPort: 80}], type: ClusterIP, sessionAffinity: None, internalTrafficPolicy: Cluster}}"), left: head(service, "}, spec: {selector: {a: b}, ports: [{port: 80}]}}")},
+		"a CA bundle of an API in a plan":      {plan: true, live: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g, caBundle: Zm9v}}"), owned: ours(`{"f:spec":{"f:caBundle":{}}}`), left: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g}}")},
+		"a CA bundle under kfdev's name stays": {live: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g, caBundle: Zm9v}}"), owned: ours(`{"f:spec":{"f:caBundle":{}}}`), left: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g, caBundle: Zm9v}}")},
+		"a CA bundle of an API":                {live: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g, caBundle: Zm9v}}"), owned: kcm(`{"f:spec":{"f:caBundle":{}}}`), left: head("apiregistration.k8s.io/v1 APIService", "}, spec: {group: g}}")},
+		"addresses of a Service":               {live: head(service, "}, spec: {selector: {a: b}, clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, ports: [{port: 80, nodePort: 30001, protocol: TCP, targetPort: 80}], type: ClusterIP, sessionAffinity: None, internalTrafficPolicy: Cluster}}"), left: head(service, "}, spec: {selector: {a: b}, ports: [{port: 80}]}}")},
 		"a node port that kfdev applied stays": {live: head(service, "}, spec: {ports: [{port: 80, protocol: TCP, nodePort: 30001}]}}"), owned: ours(`{"f:spec":{"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:port":{},"f:nodePort":{}}}}}`),
 			left: head(service, "}, spec: {ports: [{port: 80, nodePort: 30001}]}}")},
 		"a node port by hand stays": {live: head(service, "}, spec: {ports: [{port: 80, protocol: TCP, nodePort: 30001}]}}"), owned: []metav1.ManagedFieldsEntry{by("kubectl-edit", "Update", `{"f:spec":{"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":{"f:nodePort":{}}}}}`)},
@@ -99,11 +102,21 @@ func cases() map[string]strip {
 		"a deletion's finalizer":                           {live: head(configMap, ", finalizers: [foregroundDeletion]}}"), left: head(configMap, "}}")},
 		"another finalizer stays":                          {live: head(configMap, ", finalizers: [example.com/x]}}"), left: head(configMap, ", finalizers: [example.com/x]}}")},
 		"defaults of pods": {live: head(deployment, `}, spec: {progressDeadlineSeconds: 600, revisionHistoryLimit: 10, strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}, template: {spec: {restartPolicy: Always, dnsPolicy: ClusterFirst, schedulerName: default-scheduler, securityContext: {}, terminationGracePeriodSeconds: 30, serviceAccount: s, serviceAccountName: s, volumes: [{name: v, configMap: {name: c, defaultMode: 420}}],
-			containers: [{name: c, image: i, imagePullPolicy: IfNotPresent, resources: {}, terminationMessagePath: /dev/termination-log, terminationMessagePolicy: File, livenessProbe: {failureThreshold: 3, periodSeconds: 5, successThreshold: 1, timeoutSeconds: 1, httpGet: {port: 80, scheme: HTTP}}}]}}}}`),
-			left: head(deployment, "}, spec: {template: {spec: {serviceAccountName: s, volumes: [{name: v, configMap: {name: c}}], containers: [{name: c, image: i, livenessProbe: {periodSeconds: 5, httpGet: {port: 80}}}]}}}}")},
+			containers: [{name: c, image: "i:1", imagePullPolicy: IfNotPresent, resources: {}, terminationMessagePath: /dev/termination-log, terminationMessagePolicy: File, livenessProbe: {failureThreshold: 3, periodSeconds: 5, successThreshold: 1, timeoutSeconds: 1, httpGet: {port: 80, scheme: HTTP}}}]}}}}`),
+			left: head(deployment, `}, spec: {template: {spec: {serviceAccountName: s, volumes: [{name: v, configMap: {name: c}}], containers: [{name: c, image: "i:1", livenessProbe: {periodSeconds: 5, httpGet: {port: 80}}}]}}}}`)},
 		"another value than the default stays": {live: head(deployment, "}, spec: {template: {spec: {dnsPolicy: Default, terminationGracePeriodSeconds: 5, containers: [{name: c, terminationMessagePolicy: FallbackToLogsOnError}]}}}}"), left: head(deployment, "}, spec: {template: {spec: {dnsPolicy: Default, terminationGracePeriodSeconds: 5, containers: [{name: c, terminationMessagePolicy: FallbackToLogsOnError}]}}}}")},
 		"defaults of webhooks":                 {live: head("admissionregistration.k8s.io/v1 MutatingWebhookConfiguration", "}, webhooks: [{name: w, failurePolicy: Fail, matchPolicy: Equivalent, namespaceSelector: {}, objectSelector: {}, timeoutSeconds: 10, reinvocationPolicy: Never, rules: [{apiGroups: [g], scope: '*'}]}]}"), left: head("admissionregistration.k8s.io/v1 MutatingWebhookConfiguration", "}, webhooks: [{name: w, rules: [{apiGroups: [g]}]}]}")},
 		"where a pod runs":                     {live: head("v1 Pod", "}, spec: {nodeName: node, priority: 0, volumes: [{name: kube-api-access-x, projected: {}}, {name: mine, emptyDir: {sizeLimit: 1Gi}}], containers: [{name: c, volumeMounts: [{name: kube-api-access-x, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}, {name: mine, mountPath: /m}]}]}}"), left: head("v1 Pod", "}, spec: {volumes: [{name: mine, emptyDir: {sizeLimit: 1Gi}}], containers: [{name: c, volumeMounts: [{name: mine, mountPath: /m}]}]}}")},
+		"pull policies of tags":                {live: head(deployment, `}, spec: {template: {spec: {containers: [{image: i, imagePullPolicy: Always}, {image: "r:5000/i", imagePullPolicy: Always}, {image: "i:latest", imagePullPolicy: Always}, {image: "r:5000/i@sha256:1", imagePullPolicy: IfNotPresent}], volumes: [{image: {reference: "i:1", pullPolicy: IfNotPresent}}]}}}}`), left: head(deployment, `}, spec: {template: {spec: {containers: [{image: i}, {image: "r:5000/i"}, {image: "i:latest"}, {image: "r:5000/i@sha256:1"}], volumes: [{image: {reference: "i:1"}}]}}}}`)},
+		"other pull policies stay":             {live: head(deployment, `}, spec: {template: {spec: {containers: [{image: i, imagePullPolicy: IfNotPresent}, {image: "i:1", imagePullPolicy: Always}, {image: "i@sha256:1", imagePullPolicy: Never}], volumes: [{image: {reference: "i:1", pullPolicy: Always}}]}}}}`), left: head(deployment, `}, spec: {template: {spec: {containers: [{image: i, imagePullPolicy: IfNotPresent}, {image: "i:1", imagePullPolicy: Always}, {image: "i@sha256:1", imagePullPolicy: Never}], volumes: [{image: {reference: "i:1", pullPolicy: Always}}]}}}}`)},
+		"directions of what comes in":          {live: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {podSelector: {a: b}, policyTypes: [Ingress]}}"), left: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {podSelector: {a: b}}}")},
+		"directions of what goes out":          {live: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {egress: [{to: x}], policyTypes: [Ingress, Egress]}}"), left: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {egress: [{to: x}]}}")},
+		"another direction stays":              {live: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {egress: [{to: x}], policyTypes: [Ingress]}}"), left: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {egress: [{to: x}], policyTypes: [Ingress]}}")},
+		"a direction more stays":               {live: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {podSelector: {a: b}, policyTypes: [Ingress, Egress]}}"), left: head("networking.k8s.io/v1 NetworkPolicy", "}, spec: {podSelector: {a: b}, policyTypes: [Ingress, Egress]}}")},
+		"what pods a Job replaces":             {live: head("batch/v1 Job", "}, spec: {podFailurePolicy: {a: b}, podReplacementPolicy: Failed}}"), left: head("batch/v1 Job", "}, spec: {podFailurePolicy: {a: b}}}")},
+		"what other pods a Job replaces stays": {live: head("batch/v1 Job", "}, spec: {podReplacementPolicy: Failed}}"), left: head("batch/v1 Job", "}, spec: {podReplacementPolicy: Failed}}")},
+		"limits that come of others":           {live: head("v1 LimitRange", `}, spec: {limits: [{type: Container, max: {cpu: "8", memory: 8Gi}, min: {disk: "1"}, default: {cpu: "8", memory: 2Gi}, defaultRequest: {cpu: 8000m, memory: 2Gi, disk: "1"}}]}}`), left: head("v1 LimitRange", `}, spec: {limits: [{type: Container, max: {cpu: "8", memory: 8Gi}, min: {disk: "1"}, default: {memory: 2Gi}}]}}`)},
+		"another limit stays":                  {live: head("v1 LimitRange", `}, spec: {limits: [{type: Container, max: {cpu: "8"}, default: {cpu: "4"}, defaultRequest: {cpu: "4"}}, {type: Pod, max: {cpu: "8"}, default: {cpu: "8"}}]}}`), left: head("v1 LimitRange", `}, spec: {limits: [{type: Container, max: {cpu: "8"}, default: {cpu: "4"}}, {type: Pod, max: {cpu: "8"}, default: {cpu: "8"}}]}}`)},
 		"a limit's defaults":                   {live: head("v1 LimitRange", `}, spec: {limits: [{type: Container, max: {cpu: "8"}, default: {cpu: "8"}}]}}`), left: head("v1 LimitRange", `}, spec: {limits: [{type: Container, max: {cpu: "8"}}]}}`)},
 	}
 }
@@ -116,6 +129,9 @@ func TestStrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rules := noise.Default()
+			if tc.plan {
+				rules = noise.Plans()
+			}
 			if tc.scale {
 				rules = rules.With(noise.Facts{Autoscaled: noise.Autoscaled([]*unstructured.Unstructured{
 					object(t, "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h}, spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: a}}}")})})
@@ -140,6 +156,27 @@ func TestStrip(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatWasAppliedSaysWhatIsDerived: what others have made of the object
+// beside a value does not make the value another.
+func TestWhatWasAppliedSaysWhatIsDerived(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ applied, live, left string }{
+		"rules for what goes out, by hand": {"}, spec: {}}", "}, spec: {egress: [{to: x}], policyTypes: [Ingress]}}", "}, spec: {egress: [{to: x}]}}"},
+		"and the direction, by hand":       {"}, spec: {}}", "}, spec: {egress: [{to: x}], policyTypes: [Ingress, Egress]}}", "}, spec: {egress: [{to: x}], policyTypes: [Ingress, Egress]}}"},
+		"rules taken out":                  {"}, spec: {egress: [{to: x}]}}", "}, spec: {podSelector: {a: b}, policyTypes: [Ingress, Egress]}}", "}, spec: {podSelector: {a: b}}}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const kind = "networking.k8s.io/v1 NetworkPolicy"
+			rules := noise.Default().Against(object(t, head(kind, tc.applied)))
+			require.Equal(t, object(t, head(kind, tc.left)).Object, rules.Strip(object(t, head(kind, tc.live))).Object)
+		})
+	}
+	rules := noise.Default().Against(object(t, head("apps/v1 Deployment", `}, spec: {template: {spec: {containers: [{name: a, image: "i:1"}]}}}}`)))
+	got := rules.Strip(object(t, head("apps/v1 Deployment", `}, spec: {template: {spec: {containers: [{name: sidecar, image: evil, imagePullPolicy: Always}, {name: a, image: evil, imagePullPolicy: IfNotPresent}]}}}}`)))
+	require.Equal(t, object(t, head("apps/v1 Deployment", `}, spec: {template: {spec: {containers: [{name: sidecar, image: evil}, {name: a, image: evil}]}}}}`)).Object, got.Object)
 }
 
 func TestHashIsOfTheContentOnly(t *testing.T) {
@@ -232,6 +269,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		"fields: [{name: a, reason: r, kinds: ['*'], paths: {spec: ''}}]":                                       `an object's kind and name are no noise`,
 		"fields: [{name: a, reason: r, kinds: ['*'], paths: {metadata/name: ''}}]":                              `an object's kind and name are no noise`,
 		"fields: [{name: a, reason: r, kinds: ['*'], when: never, paths: {status: ''}}]":                        `when: only "autoscaled" can be asked`,
+		"fields: [{name: a, reason: r, kinds: ['*'], derived: never, paths: {status: ''}}]":                     `derived: directions, limits, pull-policy or replacement can be asked`,
 		"fields: [{name: a, reason: r, kinds: ['*'], unowned: true, managers: [x], paths: {status: ''}}]":       `what nobody owns has no managers`,
 		"fields: [{name: a, reason: r, kinds: ['*'], managers: ['[x'], paths: {status: ''}}]":                   `"[x" is no pattern`,
 		"fields: [{name: a, reason: r, kinds: ['*'], path: {status: ''}}]":                                      `unknown key "fields[0].path": did you mean "paths"?`,

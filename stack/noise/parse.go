@@ -47,6 +47,8 @@ type fieldRule struct {
 	Unowned bool `yaml:"unowned,omitempty"`
 	// Only where the object is "autoscaled".
 	When string `yaml:"when,omitempty"`
+	// Only where the value is what the API server makes of the rest of the object: "directions", "limits", "pull-policy" or "replacement".
+	Derived string `yaml:"derived,omitempty"`
 }
 
 type objectRule struct {
@@ -144,7 +146,7 @@ func (p *parser) field(f fieldRule, at ...any) field {
 	if len(f.Paths) == 0 {
 		p.add("paths: a rule needs a path", under("paths")...)
 	}
-	out := field{name: f.Name, reason: f.Reason, kinds: f.Kinds, wanted: f.Applied, unowned: f.Unowned, managers: f.Managers, when: f.When}
+	out := field{name: f.Name, reason: f.Reason, kinds: f.Kinds, wanted: f.Applied, unowned: f.Unowned, managers: f.Managers, when: f.When, derived: f.Derived, derive: p.derivation(f.Derived, under("derived")...)}
 	var below []Path
 	for i, b := range f.Below {
 		parsed, err := ParsePath(b)
@@ -175,6 +177,15 @@ func (p *parser) field(f fieldRule, at ...any) field {
 		p.add("paths: an object's kind and name are no noise", under("paths")...)
 	}
 	return out
+}
+
+// derivation returns what a rule asks for by name; nil where it does not.
+func (p *parser) derivation(name string, at ...any) derivation {
+	d := derivations()[name]
+	if name != "" && d == nil {
+		p.add("derived: directions, limits, pull-policy or replacement can be asked", at...)
+	}
+	return d
 }
 
 // identity reports whether a path would take away what names an object, or all

@@ -14,6 +14,8 @@ type finder struct {
 	owners  []entry
 	rule    field
 	pattern *regexp.Regexp
+	applied any // what is known of it
+	live    map[string]any
 	found   func(at []place)
 }
 
@@ -68,6 +70,9 @@ func (s Step) picks(item any) bool {
 // noise reports whether the rule holds for a value.
 func (f *finder) noise(value any, at []place) bool {
 	if f.pattern != nil && !f.pattern.MatchString(text(value)) {
+		return false
+	}
+	if f.rule.derive != nil && !f.rule.derive(surroundings(f.applied, f.live, at), at, value) {
 		return false
 	}
 	if f.rule.unowned {

@@ -19,9 +19,9 @@ import (
 	"github.com/kfdev/kfdev/internal/kube"
 )
 
-// Entry is a digest that a person let in, for a reason and a time. The API
-// server's expressions know no clock: an entry that has expired is still let in,
-// and shows as drift, as it does from the first day.
+// Entry is a digest that a person let in, for a reason and a time. Past that
+// time the policy lets it in no more. It shows as drift from the first day on,
+// until it is withdrawn.
 type Entry struct {
 	Digest  string    `json:"digest"` // "sha256:…"
 	Reason  string    `json:"reason"`
@@ -29,7 +29,7 @@ type Entry struct {
 	Expires time.Time `json:"expires"` // zero where it can't be read
 }
 
-// Expired reports whether the entry was to be gone by now.
+// Expired reports whether the entry lets nothing in any more.
 func (e Entry) Expired(now time.Time) bool { return !e.Expires.After(now) }
 
 // Allowed is what the policy of an environment lets in.

@@ -85,6 +85,18 @@ func (s *Seeder) Plan(ctx context.Context, c stack.Component) (Result, error) {
 	return s.all(ctx, c, false)
 }
 
+// Trusted is Plan with the authorities that the cluster trusts now in the place of
+// those that a plan would make: what is there is to be that until it is renewed.
+func (s *Seeder) Trusted(ctx context.Context, c stack.Component) (Result, error) {
+	r, err := s.Plan(ctx, c)
+	for i, certificate := range c.Certificates {
+		if err == nil && r.Authorities[i] == nil {
+			r.Authorities[i], err = s.published(ctx, certificate.Inject)
+		}
+	}
+	return r, err
+}
+
 // Ensure puts everything in place and returns the authorities to be trusted.
 func (s *Seeder) Ensure(ctx context.Context, c stack.Component) (Result, error) {
 	return s.all(ctx, c, true)

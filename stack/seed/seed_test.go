@@ -100,6 +100,35 @@ func TestEnsureMakesAndKeeps(t *testing.T) {
 	require.NotEqual(t, cert["tls.crt"], data(t, fake, "apps", "hook-cert")["tls.crt"])
 }
 
+// TestTrusted: a certificate that is due is renewed by a plan; until then the
+// cluster is to trust what it trusts. One that is good says itself what that is.
+func TestTrusted(t *testing.T) {
+	t.Parallel()
+	kubeClient, fake := client()
+	now := time.Now()
+	s := seed.New(kubeClient, func() time.Time { return now })
+	c := component()
+	c.Certificates[0].Inject = []string{"ValidatingWebhookConfiguration/hook"}
+	none, err := s.Trusted(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{nil}, none.Authorities)
+	made, err := s.Ensure(t.Context(), c)
+	require.NoError(t, err)
+	hooks := fake.Resource(schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"})
+	_, err = hooks.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": map[string]any{"name": "hook"},
+		"webhooks": []any{map[string]any{"name": "a", "clientConfig": map[string]any{"caBundle": base64.StdEncoding.EncodeToString([]byte("another"))}}},
+	}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	good, err := s.Trusted(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, made.Authorities, good.Authorities)
+	now = now.Add(5 * 365 * 24 * time.Hour)
+	due, err := s.Trusted(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("another")}, due.Authorities)
+}
+
 func TestAnEmptySecretIsFilled(t *testing.T) {
 	t.Parallel()
 	kubeClient, fake := client()

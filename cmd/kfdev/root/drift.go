@@ -73,5 +73,8 @@ func driftText(w io.Writer, d envs.Drifted) error {
 	if len(d.Findings) == 0 {
 		fmt.Fprintln(w, "  no drift")
 	}
+	for _, o := range d.Kept {
+		fmt.Fprintf(w, "  kept: %s, which the release has no more, for the data on it; it is no drift, and goes with: kubectl delete pvc -n %s %s\n", o, o.Namespace, o.Name)
+	}
 	return nil
 }
