@@ -16,6 +16,7 @@ import (
 func (l *loop) stop(h *reconcile.Halt) {
 	before := l.halt
 	l.halt = h
+	l.holdBack()
 	if before != nil && before.Reason == h.Reason && before.Deletes == h.Deletes {
 		return
 	}
