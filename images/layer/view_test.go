@@ -16,8 +16,8 @@ import (
 
 // archive is a layer of names: with a slash at the end a folder, with an arrow a
 // link, with a star a device, all else a file.
-func archive(t testing.TB, names ...string) []byte {
-	t.Helper()
+func archive(tb testing.TB, names ...string) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, name := range names {
@@ -31,27 +31,27 @@ func archive(t testing.TB, names ...string) []byte {
 		case strings.HasSuffix(name, "*"):
 			h.Name, h.Typeflag = strings.TrimSuffix(name, "*"), tar.TypeChar
 		}
-		require.NoError(t, w.WriteHeader(h))
+		require.NoError(tb, w.WriteHeader(h))
 	}
-	require.NoError(t, w.Close())
+	require.NoError(tb, w.Close())
 	return out.Bytes()
 }
 
-func gzipped(t testing.TB, raw []byte) []byte {
-	t.Helper()
+func gzipped(tb testing.TB, raw []byte) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	_, err := w.Write(raw)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
+	require.NoError(tb, err)
+	require.NoError(tb, w.Close())
 	return out.Bytes()
 }
 
-func zstandard(t testing.TB, raw []byte) []byte {
-	t.Helper()
+func zstandard(tb testing.TB, raw []byte) []byte {
+	tb.Helper()
 	w, err := zstd.NewWriter(nil)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, w.Close()) }()
+	require.NoError(tb, err)
+	defer func() { require.NoError(tb, w.Close()) }()
 	return w.EncodeAll(raw, nil)
 }
 
