@@ -56,7 +56,8 @@ func benchBranch(t *testing.T, r *rig) {
 			when, first, ok := look.until(time.Minute, func() bool { left = stillDifferent(local, volume, left); return len(left) == 0 })
 			look.close()
 			require.True(t, ok, "%d files of the branch did not arrive within a minute", len(left))
-			r.figures.add(t, "a branch switch of 2,000 files", each.name, fmt.Sprintf("%.2f s after git ended (git took %.2f s); first to last file %.2f s",
+			r.figures.of.add(branchTime, each.name, when.Sub(switched).Seconds())
+			r.figures.add(t, branchTime, each.name, fmt.Sprintf("%.2f s after git ended (git took %.2f s); first to last file %.2f s",
 				when.Sub(switched).Seconds(), switched.Sub(began).Seconds(), when.Sub(first).Seconds()))
 			pause(3 * time.Second)
 			require.Equal(t, listing(t, local), listing(t, volume))
@@ -169,9 +170,11 @@ func benchIdle(t *testing.T, r *rig) {
 		for _, side := range []struct {
 			name        string
 			before, now cost
-		}{{"here", here, costOf(t, each.pids())}, {"in the pod", there, costOf(t, r.inPod(t, each.remote))}} {
-			r.figures.add(t, "100,000 files idle for a minute, "+side.name, each.name, fmt.Sprintf("%.2f %% of a core, %d MB resident",
-				100*(side.now.cpu-side.before.cpu).Seconds()/span.Seconds(), side.now.memory/1e6))
+		}{{idleHere, here, costOf(t, each.pids())}, {idleThere, there, costOf(t, r.inPod(t, each.remote))}} {
+			core := 100 * (side.now.cpu - side.before.cpu).Seconds() / span.Seconds()
+			r.figures.of.add(side.name+", core", each.name, core)
+			r.figures.of.add(side.name+", memory", each.name, float64(side.now.memory)/1e6)
+			r.figures.add(t, side.name, each.name, fmt.Sprintf("%.2f %% of a core, %d MB resident", core, side.now.memory/1e6))
 		}
 		if each.name != "kfdev" { // mutagen's is stopped by ending its session for good
 			stop()
@@ -188,6 +191,7 @@ func benchIdle(t *testing.T, r *rig) {
 			when, _, ok := look.until(time.Minute, func() bool { return reads(target, []byte(content)) })
 			look.close()
 			require.True(t, ok, "the one change did not arrive within a minute")
+			r.figures.of.add(warmStart, each.name, when.Sub(began).Seconds())
 			r.figures.add(t, "start on 100,000 files, one of them changed", each.name, fmt.Sprintf("%.2f s to its arrival", when.Sub(began).Seconds()))
 			pause(2 * time.Second)
 			stop()

@@ -21,8 +21,12 @@ const (
 	benchNamespace                   = "kfdev-syncbench"
 )
 
-// figures are the rows of the table that docs/benchmarks.md has.
-type figures struct{ rows []string }
+// figures are the rows of the table that docs/benchmarks.md has, and what of them
+// floors are held against.
+type figures struct {
+	rows []string
+	of   measured
+}
 
 func (f *figures) add(t *testing.T, measure, tool, value string) {
 	t.Helper()
@@ -34,7 +38,23 @@ func (f *figures) add(t *testing.T, measure, tool, value string) {
 func (f *figures) latency(t *testing.T, measure, tool string, s samples) {
 	t.Helper()
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+	for _, q := range []struct {
+		name string
+		at   float64
+	}{{"p50", .5}, {"p95", .95}} {
+		f.of.add(measure+", "+q.name, tool, float64(s.at(q.at).Microseconds())/1000)
+	}
 	f.add(t, measure, tool, fmt.Sprintf("p50 %s ms, p95 %s ms, most %s ms (%d)", ms(s.at(.5)), ms(s.at(.95)), ms(s.at(1)), len(s)))
+}
+
+// floors leaves word of each floor where KFDEV_BENCH_FLOORS says.
+func (f *figures) floors(t *testing.T, peers []string) {
+	t.Helper()
+	said := verdicts(f.of, peers)
+	t.Log("\n" + said)
+	if out := os.Getenv("KFDEV_BENCH_FLOORS"); out != "" {
+		require.NoError(t, os.WriteFile(out, []byte(said), 0o644)) //nolint:gosec // to be read
+	}
 }
 
 // write leaves the table where KFDEV_BENCH_OUT says.
@@ -92,7 +112,7 @@ func newRig(t *testing.T) *rig {
 	d := &bed{bench: b, kube: kube, namespace: benchNamespace, pod: "bench", container: "main"}
 	makePod(t, d, lockedBusybox(t, b))
 	root, _ := d.hostRoot(t)
-	r := &rig{bed: d, volume: filepath.Join(root, "data"), work: t.TempDir(), figures: &figures{}}
+	r := &rig{bed: d, volume: filepath.Join(root, "data"), work: t.TempDir(), figures: &figures{of: measured{}}}
 	r.kubectl = kubectl(t, b.context()+"-control-plane")
 	r.tools = []*tool{kfdevTool(d), mutagenTool(t, d, r.kubectl)}
 	if only := os.Getenv("KFDEV_BENCH_TOOLS"); only != "" {
@@ -132,6 +152,12 @@ func makePod(t *testing.T, d *bed, image string) {
 // TestSyncBench measures, each tool after the other on the same machine.
 func TestSyncBench(t *testing.T) {
 	r := newRig(t)
+	peers := []string{"kubectl cp"}
+	for _, each := range r.tools {
+		name, _, _ := strings.Cut(each.name, " v")
+		peers = append(peers, name)
+	}
+	defer r.figures.floors(t, peers)
 	defer r.figures.write(t)
 	r.figures.add(t, "machine at the start", "", machine(t))
 	for _, part := range []struct {

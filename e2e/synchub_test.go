@@ -238,11 +238,13 @@ type baked struct{ Image string }
 // syncBake makes an image of the tree, twice, and runs it.
 func syncBake(t *testing.T, s *synced) {
 	t.Helper()
+	s.inState(t, "in sync")
 	first := decode[baked](t, s.bench, 0, "sync", "bake", s.name)
 	require.Regexp(t, `@sha256:[0-9a-f]{64}$`, first.Image)
 	require.Equal(t, first, decode[baked](t, s.bench, 0, "sync", "bake", s.name), "the same tree, the same digest")
 	write(t, filepath.Join(s.local, ".env"), "TOKEN=secret\n")
 	s.has(t, "/data/tree/.env", "TOKEN=secret\n")
+	s.inState(t, "in sync")
 	refused := s.bench.try(t, "sync", "bake", s.name)
 	require.NotZero(t, refused.code)
 	require.Contains(t, refused.stderr, ".env")

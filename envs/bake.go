@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -14,12 +15,14 @@ import (
 	"github.com/kfdev/kfdev/envs/project"
 	"github.com/kfdev/kfdev/images"
 	"github.com/kfdev/kfdev/images/derive"
+	"github.com/kfdev/kfdev/images/layer"
 	"github.com/kfdev/kfdev/images/store"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 	"github.com/kfdev/kfdev/stack/running"
 	"github.com/kfdev/kfdev/sync/bake"
 	"github.com/kfdev/kfdev/sync/pod"
+	"github.com/kfdev/kfdev/sync/session/control"
 )
 
 // BakeOptions say what is baked.
@@ -28,6 +31,7 @@ type BakeOptions struct {
 	// AllowSecrets are files or folders of the entry's folder that may hold
 	// secrets.
 	AllowSecrets []string
+	Local        bool // the folder as it is here, whatever a session says
 	Lock         bool // enter it into the lock
 	Wait         bool // for another kfdev that changes the project
 }
@@ -44,6 +48,7 @@ type Baked struct {
 	Bytes     int64    `json:"bytes"` // of the files
 	UID       int      `json:"uid"`   // of the files' owner
 	GID       int      `json:"gid"`
+	Compared  bool     `json:"compared"` // with what the pod has, as its session says
 	Locked    bool     `json:"locked"`
 	Notes     []string `json:"notes,omitempty"` // what of the folder is not in it
 }
@@ -118,6 +123,7 @@ type baker struct {
 	derived derive.Derived
 	layer   derive.Layer
 	result  Baked
+	knows   *control.Running // the session that knows what the pod has; nil: none does
 }
 
 // findBase finds what the pod runs, and where its bytes are.
@@ -191,9 +197,19 @@ func (b *baker) make(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	collected, err := bake.Collect(ctx, bake.Options{
+	o := bake.Options{
 		Root: folder, Ignored: rules.Ignored, Remote: b.entry.Remote, UID: uid, GID: gid, AllowSecrets: b.options.AllowSecrets,
-	})
+	}
+	if err := b.findSession(ctx, &o); err != nil {
+		return err
+	}
+	if o.Image, err = b.has(ctx, base, from); err != nil {
+		return err
+	}
+	if err := b.ran(ctx, &o); err != nil { // reading that took a while
+		return err
+	}
+	collected, err := bake.Collect(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -211,6 +227,13 @@ func (b *baker) make(ctx context.Context) (err error) {
 		b.result.Platforms = append(b.result.Platforms, c.Platform.OS+"/"+c.Platform.Architecture)
 	}
 	return b.keep(ctx)
+}
+
+// has reads what the base has in the folder.
+func (b *baker) has(ctx context.Context, base derive.Base, from contents) (_ []layer.Seen, err error) {
+	task := progress.Start(b.sink, "sync/bake/base", "reading what "+b.base.Repository+" has in "+b.entry.Remote, base.LayerBytes(), progress.Bytes)
+	defer func() { task.End(err) }()
+	return base.Folder(ctx, from, strings.TrimPrefix(path.Clean(b.entry.Remote), "/"), task)
 }
 
 // pack writes the layer into the store.

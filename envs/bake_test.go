@@ -280,8 +280,8 @@ func TestWhatIsNotBaked(t *testing.T) {
 }
 
 // publishWhole puts an index of two platforms behind a tag, with configurations
-// that name its layers, as real ones do.
-func (b *bench) publishWhole(t *testing.T, repository, tag string) images.Ref {
+// that name its layers, as real ones do, and some files in it.
+func (b *bench) publishWhole(t *testing.T, repository, tag string, files ...string) images.Ref {
 	t.Helper()
 	f := origintest.Fixture{Repository: repository, Blobs: map[v1.Hash][]byte{}, Manifests: map[v1.Hash]images.Manifest{}}
 	put := func(media types.MediaType, content []byte) v1.Descriptor {
@@ -301,8 +301,9 @@ func (b *bench) publishWhole(t *testing.T, repository, tag string) images.Ref {
 	}
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
 	for _, arch := range []string{"amd64", "arm64"} {
-		layer := put(types.OCILayer, []byte("layer of "+repository+arch))
-		config := put(types.OCIConfigJSON, fmt.Appendf(nil, `{"architecture":%q,"os":"linux","config":{"User":"1000"},"rootfs":{"type":"layers","diff_ids":[%q]}}`, arch, layer.Digest))
+		packed, diffID := packedLayer(t, append(files, "etc/"+repository+arch)...)
+		layer := put(types.OCILayer, packed)
+		config := put(types.OCIConfigJSON, fmt.Appendf(nil, `{"architecture":%q,"os":"linux","config":{"User":"1000"},"rootfs":{"type":"layers","diff_ids":[%q]}}`, arch, diffID))
 		child := put(types.OCIManifestSchema1, marshal(v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Config: config, Layers: []v1.Descriptor{layer}}))
 		child.Platform = &v1.Platform{OS: "linux", Architecture: arch}
 		index.Manifests = append(index.Manifests, child)

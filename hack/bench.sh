@@ -45,8 +45,13 @@ commands() {
 }
 
 sync_test() { # sync_test NAME TIMEOUT: a test of e2e on the project
-  KFDEV_BIN="$kfdev" KFDEV_BENCH_PROJECT="$work/kfbench" KFDEV_BENCH_OUT="$work/sync.md" \
+  KFDEV_BIN="$kfdev" KFDEV_BENCH_PROJECT="$work/kfbench" KFDEV_BENCH_OUT="$work/sync.md" KFDEV_BENCH_FLOORS="$work/floors" \
     "$go" test -tags 'e2e bench' -count=1 -timeout "$2" -v -run "^$1\$" ./e2e
+}
+
+floors() { # what sync is held to (e2e/floors_test.go); fails where one is missed
+  echo && cat "$work/floors"
+  ! grep -q '^missed' "$work/floors"
 }
 
 drift_test() { # scans of a real API server, beside kubectl diff --server-side
@@ -83,10 +88,12 @@ case ${1:-all} in
     copy_test
     parity_test
     cat "$work/sync.md"
+    floors
     ;;
   sync)
     sync_test TestSyncBench 90m
     cat "$work/sync.md"
+    floors
     ;;
   drift) drift_test ;;
   admission) admission_test ;;

@@ -21,6 +21,8 @@ const (
 	Dir
 	Symlink
 	Hardlink
+	// Removed is a name that the layers below have, and that is not there any more.
+	Removed
 )
 
 // Entry is one name in a layer.

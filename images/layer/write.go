@@ -55,6 +55,9 @@ func headerOf(e Entry) header {
 		h.flag, h.link = '1', e.Link
 	case File:
 		h.flag, h.size = '0', e.Size
+	case Removed:
+		dir, base := path.Split(e.Path)
+		h.flag, h.name = '0', dir+whiteoutPrefix+base
 	}
 	return h
 }
@@ -85,7 +88,7 @@ func (t *Tree) check(entries []Entry) error {
 		if _, there := types[parent]; parent != "." && types[parent] != Dir && (there || !t.above(parent)) {
 			return fail("%q above it is no folder", parent)
 		}
-		if strings.HasPrefix(path.Base(e.Path), ".wh.") {
+		if strings.HasPrefix(path.Base(e.Path), whiteoutPrefix) {
 			return fail("the name means a removed file to those who unpack layers")
 		}
 		if strings.ContainsRune(e.Path+e.Link, 0) {
@@ -103,7 +106,7 @@ func (t *Tree) check(entries []Entry) error {
 			if e.Link == "" {
 				return fail("a symlink to nothing")
 			}
-		case File, Dir:
+		case File, Dir, Removed:
 		}
 	}
 	return nil

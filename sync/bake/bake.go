@@ -1,6 +1,7 @@
 // Package bake makes one image layer of the folder that a sync session keeps
 // equal to one in a pod: what is synced, and nothing else, so that the same
-// tree gives the same bytes on every machine. Secrets in it stop it.
+// tree gives the same bytes on every machine. What the image below has of it and
+// the sync has deleted, the layer takes away. Secrets in it stop it.
 package bake
 
 import (
@@ -20,6 +21,8 @@ import (
 	"github.com/kfdev/kfdev/images/layer"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/bake/secret"
+	"github.com/kfdev/kfdev/sync/reconcile"
+	"github.com/kfdev/kfdev/sync/tree"
 )
 
 // Options say what is baked.
@@ -36,6 +39,14 @@ type Options struct {
 	// AllowSecrets are paths below Root, of files or folders, that may hold
 	// secrets.
 	AllowSecrets []string
+	// Image is what the image that the layer goes on has below the folder: what
+	// of it the sync has deleted, the layer takes away.
+	Image []layer.Seen
+	// Mode is the session's.
+	Mode reconcile.Mode
+	// Pod is what the pod has in the folder, which must be what is here; nil where
+	// nobody knows.
+	Pod *tree.Tree
 }
 
 // Collected is a folder, ready to be written as a layer.
@@ -52,6 +63,7 @@ type Collected struct {
 // used by whichever user the image runs as. Symbolic links that lead out of the
 // folder, devices and the like are not synced, and not baked.
 //
+// What the folder here and the pod have not alike is a fault of kind Drift.
 // Secrets that were not named are a fault of kind Gate around Secrets. A file
 // that changes until it is written to the layer fails the writing.
 func Collect(ctx context.Context, o Options) (Collected, error) {
@@ -67,6 +79,12 @@ func Collect(ctx context.Context, o Options) (Collected, error) {
 	if err == nil {
 		err = c.secretsFault()
 	}
+	if err == nil {
+		err = c.differs()
+	}
+	if err == nil {
+		err = c.removed()
+	}
 	if err != nil {
 		return Collected{}, errors.Join(&fault.Error{Op: "baking", Subject: o.Root, Err: err}, c.out.Tree.Close())
 	}
@@ -80,12 +98,18 @@ type collector struct {
 	detector *secret.Detector
 	secrets  Secrets
 	used     []string // of AllowSecrets
+	leftOut  []string // what is here and can't be synced
+	others   []string // what is something else in the pod
 	out      Collected
 }
 
 // folder takes in a folder and all that is synced of what is in it.
 func (c *collector) folder(ctx context.Context, name string) error {
-	if err := c.out.Tree.Add(c.entry(name, layer.Dir, 0o755)); err != nil {
+	e := c.entry(name, layer.Dir, 0o755)
+	if !c.ran(name, entryOf(e)) {
+		return nil
+	}
+	if err := c.out.Tree.Add(e); err != nil {
 		return err
 	}
 	entries, err := fs.ReadDir(c.root.FS(), name)
@@ -119,7 +143,7 @@ func (c *collector) one(ctx context.Context, name string, e fs.DirEntry) error {
 	case e.Type().IsRegular():
 		return c.file(name)
 	default:
-		c.out.Notes = append(c.out.Notes, name+" is no file, folder or link, and is left out")
+		c.leave(name, "is no file, folder or link")
 		return nil
 	}
 }
@@ -134,14 +158,22 @@ func (c *collector) link(name string) error {
 	if err != nil {
 		return err
 	}
-	end := path.Join(path.Dir(name), target)
-	if path.IsAbs(target) || end == ".." || strings.HasPrefix(end, "../") {
-		c.out.Notes = append(c.out.Notes, name+" leads out of the folder, and is left out")
+	if leadsOut(name, target) {
+		c.leave(name, "leads out of the folder")
 		return nil
 	}
 	e := c.entry(name, layer.Symlink, 0o777)
 	e.Link = target
+	if !c.ran(name, entryOf(e)) {
+		return nil
+	}
 	return c.out.Tree.Add(e)
+}
+
+// leadsOut is true for a link out of the folder.
+func leadsOut(name, target string) bool {
+	end := path.Join(path.Dir(name), target)
+	return path.IsAbs(target) || end == ".." || strings.HasPrefix(end, "../")
 }
 
 // file reads a file once, for secrets and its digest, and has the writing of
@@ -160,6 +192,9 @@ func (c *collector) file(name string) (err error) {
 	size, err := io.Copy(io.MultiWriter(sum, scan), f)
 	if err != nil {
 		return err
+	}
+	if !c.ran(name, tree.Entry{Kind: tree.File, Size: size, Digest: tree.Digest(sum.Sum(nil))}) {
+		return nil
 	}
 	found := scan.Findings()
 	if byName, is := c.detector.Name(name); is {

@@ -218,6 +218,28 @@ func TestWhatIsTheSyncsOwnComesBack(t *testing.T) {
 	}
 }
 
+// The first thing that is asked after it was deleted may be an undo.
+func TestNothingIsToBeUndoneWhereTheTrashWasDeleted(t *testing.T) {
+	t.Parallel()
+	h := hand{t.TempDir()}
+	f := openStill(t, Options{Root: h.root, Session: "first"})
+	from := endpointtest.NewMemory()
+	for _, text := range []string{"1", "2"} {
+		from.Write(t, "f", []byte(text), false)
+		outcomes, err := f.Apply(t.Context(), []tree.Change{{Path: "f", From: f.entry("f"), To: entryOf(text)}}, from)
+		require.NoError(t, err)
+		require.NoError(t, outcomes[0].Err)
+	}
+	require.NoError(t, os.RemoveAll(h.at(stateDir)))
+	batch, updates, err := f.Undo(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, batch)
+	require.Empty(t, updates)
+	require.Empty(t, f.Info().Batches)
+	require.Equal(t, "2", string(h.Read(t, "f")))
+	f.closeFor(t)
+}
+
 // Another session took the folder while its lock was gone.
 func TestAFolderThatWasTakenIsNotTakenBack(t *testing.T) {
 	t.Parallel()

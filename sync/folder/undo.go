@@ -31,6 +31,10 @@ func (f *Folder) Undo(ctx context.Context) (string, []endpoint.Update, error) {
 	if s == nil {
 		return "", nil, &fault.Error{Op: "undoing changes", Subject: f.o.Root, Err: endpoint.ErrRootGone}
 	}
+	// What was in it is gone with a StateDir that somebody deleted.
+	if err := f.renew(s); err != nil {
+		return "", nil, &fault.Error{Op: "undoing changes", Subject: f.o.Root, Err: err}
+	}
 	for _, b := range slices.Backward(slices.Clone(s.trash)) {
 		if b.used {
 			continue

@@ -84,9 +84,10 @@ type Halt struct {
 	Reason Reason
 	// Loser is the side that would lose files; Cause is the one that did.
 	Loser, Cause Preference
-	Deletes      int // paths that the loser would lose
-	Of           int // paths that it has
-	Before       int // paths that it lost just before; see Lost
+	Deletes      int  // paths that the loser would lose
+	Of           int  // paths that it has
+	Before       int  // paths that it lost just before; see Lost
+	Since        bool // the root is there again, and not with all that it had; see Unmended
 	Limits       Limits
 }
 
@@ -99,6 +100,9 @@ func (h *Halt) Error() string {
 	lost := fmt.Sprintf("%d of %d paths would be deleted on the %s side", h.Deletes, h.Of, h.Loser)
 	if h.Before > 0 {
 		lost = fmt.Sprintf("%d paths were deleted on the %s side just now, and %d of the %d others would be", h.Before, h.Loser, h.Deletes, h.Of)
+	}
+	if h.Since {
+		return fmt.Sprintf("the %s folder was gone or empty all at once, and is not what it was; %s", h.Cause, lost)
 	}
 	switch h.Reason {
 	case RootGone:

@@ -127,6 +127,10 @@ func (l *loop) mergedNotebook(c reconcile.Conflict, merged []byte, why string, e
 		l.event(Event{Kind: ConflictEvent, Conflict: &shown})
 		return
 	}
+	if l.halt != nil {
+		l.mergeLater(c.Path)
+		return
+	}
 	delete(l.merging, c.Path)
 	to := tree.Entry{Kind: tree.File, Exec: c.Local.Exec, Size: int64(len(merged)), Digest: sha256.Sum256(merged)}
 	l.merged++

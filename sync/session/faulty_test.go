@@ -13,6 +13,7 @@ type faulty struct {
 	session.Link
 	scan  func(ctx context.Context) (*tree.Tree, error)
 	apply func(ctx context.Context, changes []tree.Change, from endpoint.Fetcher) ([]endpoint.Outcome, error)
+	fetch func(wants []endpoint.Want) // what happens before a Fetch
 	rules func(ctx context.Context, rules []byte) error
 	undo  func(ctx context.Context) (string, []endpoint.Update, error)
 	next  chan error // what Next ends with
@@ -30,6 +31,13 @@ func (f *faulty) Apply(ctx context.Context, changes []tree.Change, from endpoint
 		return f.apply(ctx, changes, from)
 	}
 	return f.Link.Apply(ctx, changes, from)
+}
+
+func (f *faulty) Fetch(ctx context.Context, wants []endpoint.Want, each func(int, endpoint.Piece) error) error {
+	if f.fetch != nil {
+		f.fetch(wants)
+	}
+	return f.Link.Fetch(ctx, wants, each)
 }
 
 func (f *faulty) SetRules(ctx context.Context, rules []byte) error {

@@ -16,6 +16,8 @@ import (
 func (l *loop) stop(h *reconcile.Halt) {
 	before := l.halt
 	l.halt = h
+	l.holdBack()
+	l.remember(h)
 	if before != nil && before.Reason == h.Reason && before.Deletes == h.Deletes {
 		return
 	}
@@ -130,5 +132,11 @@ func (l *loop) guard(res reconcile.Result, limits reconcile.Limits) *reconcile.H
 	if l.config.Mode == reconcile.OneWayReplica {
 		guard = reconcile.GuardFirst
 	}
-	return guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits, l.lately())
+	h := guard(l.base.Tree, l.local.tree, l.remote.tree, res, limits, l.lately())
+	if h == nil || h.Reason == reconcile.ManyDeletes || h.Reason == reconcile.FirstReplica {
+		if since := reconcile.Unmended(l.unmended, l.local.tree, l.remote.tree, res); since != nil {
+			return since
+		}
+	}
+	return h
 }

@@ -59,6 +59,7 @@ type loop struct {
 	holding   map[string]int // paths that forced changes are on their way for
 	halt      *reconcile.Halt
 	accepted  *reconcile.Halt // which may be done
+	unmended  *reconcile.Halt // the last one for a root, until it is over
 	problems  map[string]*problem
 	noted     map[string]bool // folders that stay, see tellStays
 	retry     *time.Timer
@@ -96,6 +97,7 @@ func (s *Session) Run(ctx context.Context) (err error) {
 		return err
 	}
 	l.undos = loadUndos(s.config.State)
+	l.unmended = loadHalt(s.config.State)
 	rules, err := s.config.Rules()
 	if err != nil {
 		return err

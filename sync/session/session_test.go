@@ -88,11 +88,9 @@ func TestConflictsWaitForAPerson(t *testing.T) {
 	require.Equal(t, content(t, p.local), content(t, p.remote))
 }
 
-func TestNotebooksAreMerged(t *testing.T) {
-	t.Parallel()
-	p := newPair(t)
-	nb := func(first, second, output string) string {
-		return fmt.Sprintf(`{
+// twoCells is a notebook: the source of two cells and the output of the second.
+func twoCells(first, second, output string) string {
+	return fmt.Sprintf(`{
  "cells": [
   {
    "cell_type": "code",
@@ -120,7 +118,12 @@ func TestNotebooksAreMerged(t *testing.T) {
  "nbformat_minor": 5
 }
 `, first, output, second)
-	}
+}
+
+func TestNotebooksAreMerged(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	nb := twoCells
 	p.write(p.local, "a.ipynb", nb("x = 1", "print(x)", ""))
 	s, stop := p.start()
 	p.status(s, inSync)

@@ -102,6 +102,7 @@ func (l *loop) act(res reconcile.Result, look []string, limits reconcile.Limits)
 		l.event(Event{Kind: SettledEvent, Text: "what the session was halted for is over"})
 	}
 	if whole {
+		l.mended()
 		l.prefer, l.all = reconcile.NoPreference, false
 		clear(l.pending)
 	} else {

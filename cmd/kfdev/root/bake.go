@@ -22,9 +22,14 @@ same image give the same digest, on every machine.
 
 What is ignored, and links that lead out of the folder, are not in it. Files
 belong to the image's user where it says one in numbers, else to root, and may
-be read by everybody. What the image itself has in the folder shows through
-where the files have nothing of that name; a volume that a pod mounts there
-hides them all.
+be read by everybody. What the image itself has in the folder and the sync has
+deleted is not in the new image; what is ignored of it stays. A volume that a pod
+mounts there hides all of it.
+
+Where a session of the folder with this pod runs on this machine, it says what
+the pod has. Unless it is in sync and nothing waits for a person, nothing is
+baked: exit 6. --local bakes the folder as it is here, whatever the pod has; so
+does bake where no such session runs, and says so.
 
 Secrets in the files (keys, tokens, .env) stop it, each with its place: exit 8.
 
@@ -47,6 +52,7 @@ more. Its own bytes are on this machine alone until they are promoted.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&o.Local, "local", false, "bake the folder as it is here, whatever a session says that the pod has")
 	cmd.Flags().BoolVar(&o.Lock, "lock", false, "enter the image into kfdev.lock")
 	cmd.Flags().StringArrayVar(&o.AllowSecrets, "allow-secret", nil, "a file or folder, relative to the entry's folder, that may hold secrets; may be given several times")
 	waitFlag(cmd, &o.Wait)

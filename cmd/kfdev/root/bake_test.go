@@ -25,7 +25,7 @@ func TestBakeTakesOneEntry(t *testing.T) {
 	cmd.SetOut(&help)
 	cmd.SetArgs([]string{"--help"})
 	require.NoError(t, cmd.ExecuteContext(t.Context()))
-	for _, flag := range []string{"--lock", "--allow-secret", "--wait"} {
+	for _, flag := range []string{"--lock", "--local", "--allow-secret", "--wait"} {
 		require.Contains(t, help.String(), flag)
 	}
 	cmd = newSyncBake(a)

@@ -17,6 +17,7 @@ import (
 	"github.com/kfdev/kfdev/sync/reconcile"
 	"github.com/kfdev/kfdev/sync/session"
 	"github.com/kfdev/kfdev/sync/session/control"
+	"github.com/kfdev/kfdev/sync/tree"
 	"github.com/kfdev/kfdev/sync/wire"
 )
 
@@ -48,6 +49,8 @@ func (r *steered) Undo(context.Context) (session.Undone, error) {
 func (r *steered) Resolve(_ context.Context, path string, keep session.Keep) error {
 	return r.say("resolve " + path + " " + string(keep))
 }
+func (r *steered) Holds(context.Context) (*tree.Tree, error) { return &tree.Tree{}, nil }
+
 func (r *steered) Resume(_ context.Context, how session.Resumption) error {
 	return r.say("resume " + string(how))
 }

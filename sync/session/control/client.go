@@ -16,6 +16,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/session"
+	"github.com/kfdev/kfdev/sync/tree"
 )
 
 // Client speaks to the session of a folder.
@@ -39,6 +40,20 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func (c *Client) Status(ctx context.Context) (session.Status, error) {
 	var s session.Status
 	return s, c.call(ctx, http.MethodGet, "/status", nil, &s)
+}
+
+// Holds returns what the pod has, where the session is in sync and clean.
+func (c *Client) Holds(ctx context.Context) (_ *tree.Tree, err error) {
+	answer, err := c.ask(ctx, http.MethodGet, "/tree", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, answer.Body.Close()) }()
+	held, err := decodeTree(answer.Body)
+	if err != nil {
+		return nil, &fault.Error{Op: "asking the session", Subject: filepath.Base(c.dir), Err: err}
+	}
+	return held, nil
 }
 
 // Undo brings back what the last batch that took something away took away.

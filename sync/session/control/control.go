@@ -3,6 +3,7 @@
 // it, which ends with its process however that ends, says whether there is one.
 //
 //	GET  /status    what is known of the session
+//	GET  /tree      what the pod has, where the session is in sync and clean
 //	GET  /events    what happens from now on, one JSON object a line
 //	POST /undo      bring back what the last batch took away
 //	POST /resolve   end a conflict
@@ -21,6 +22,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/filelock"
 	"github.com/kfdev/kfdev/sync/session"
+	"github.com/kfdev/kfdev/sync/tree"
 )
 
 // Files of a session's folder that are this package's.
@@ -32,6 +34,7 @@ const (
 // Session is what is controlled; *session.Session is one.
 type Session interface {
 	Status(ctx context.Context) (session.Status, error)
+	Holds(ctx context.Context) (*tree.Tree, error)
 	Undo(ctx context.Context) (session.Undone, error)
 	Resolve(ctx context.Context, path string, keep session.Keep) error
 	Resume(ctx context.Context, how session.Resumption) error

@@ -21,6 +21,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/session"
 	"github.com/kfdev/kfdev/sync/session/control"
+	"github.com/kfdev/kfdev/sync/tree"
 )
 
 // claimVariable makes this test's program hold the session of a folder until it
@@ -52,6 +53,7 @@ func hold(dir string) {
 // fake is a session.
 type fake struct {
 	status session.Status
+	held   *tree.Tree
 	err    error
 
 	mu    sync.Mutex
@@ -72,6 +74,10 @@ func (f *fake) Undo(context.Context) (session.Undone, error) {
 func (f *fake) Resolve(_ context.Context, path string, keep session.Keep) error {
 	return f.did(fmt.Sprintf("resolve %q %s", path, keep))
 }
+func (f *fake) Holds(context.Context) (*tree.Tree, error) {
+	return f.held, f.did("tree")
+}
+
 func (f *fake) Resume(_ context.Context, how session.Resumption) error {
 	return f.did("resume " + string(how))
 }
@@ -119,6 +125,30 @@ func TestASessionIsAsked(t *testing.T) {
 	require.NoError(t, s.Resolve(t.Context(), "any\xff name", session.KeepBoth))
 	require.NoError(t, s.Resume(t.Context(), session.BringBack))
 	require.Equal(t, []string{"status", "undo", `resolve "any\xff name" both`, "resume bring-back"}, f.asked)
+}
+
+func TestWhatThePodHasCrossesAsItIs(t *testing.T) {
+	t.Parallel()
+	f := &fake{held: &tree.Tree{}}
+	for _, one := range []struct {
+		path string
+		tree.Entry
+	}{
+		{"", tree.Entry{Kind: tree.Dir}},
+		{"a\xff", tree.Entry{Kind: tree.File, Exec: true, Size: 3, Digest: tree.Digest{1, 2, 3}}},
+		{"d", tree.Entry{Kind: tree.Dir}},
+		{"d/l", tree.Entry{Kind: tree.Symlink, Target: "\xfe"}},
+	} {
+		require.NoError(t, f.held.Put(one.path, one.Entry))
+	}
+	s := serve(t, filepath.Join(t.TempDir(), "nb"), f)
+	got, err := s.Holds(t.Context())
+	require.NoError(t, err)
+	require.True(t, tree.Equal(f.held, got))
+	f.err = &fault.Error{Kind: fault.Drift, Hint: "look", Err: errors.New("a conflict")}
+	_, err = s.Holds(t.Context())
+	require.EqualError(t, err, "a conflict")
+	require.Equal(t, 6, fault.ExitCode(err))
 }
 
 func TestTheSocketIsThisUsersAloneAlsoWhereItsFolderIsDeep(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/sync/session"
+	"github.com/kfdev/kfdev/sync/tree"
 )
 
 func FuzzDecodeResolve(f *testing.F) {
@@ -54,5 +55,22 @@ func FuzzDecodeFailure(f *testing.F) {
 		}
 		err := x.fault()
 		require.Equal(t, fault.ExitCode(err), fault.ExitCode(failureOf(err).fault()))
+	})
+}
+
+func FuzzDecodeTree(f *testing.F) {
+	f.Add([]byte(`[{"path":"","kind":1},{"path":"YQ==","kind":3,"target":"Yg=="}]`))
+	f.Add([]byte(`[{"path":"","kind":1},{"path":"YQ==","kind":2,"digest":"AA=="}]`))
+	f.Add([]byte(`[{"path":"YQ==","kind":9}]`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		held, err := decodeTree(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(itemsOf(held))
+		require.NoError(t, err)
+		same, err := decodeTree(bytes.NewReader(again))
+		require.NoError(t, err)
+		require.True(t, tree.Equal(held, same))
 	})
 }

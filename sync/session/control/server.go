@@ -39,6 +39,7 @@ func (c *Claim) Serve(ctx context.Context, s Session, feed *Feed, stop func()) (
 	srv := &Server{session: s, feed: feed, stop: stop}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", srv.status)
+	mux.HandleFunc("GET /tree", srv.tree)
 	mux.HandleFunc("GET /events", srv.events)
 	mux.HandleFunc("POST /undo", srv.undo)
 	mux.HandleFunc("POST /resolve", srv.resolve)
@@ -80,6 +81,15 @@ func answer(w http.ResponseWriter, value any, err error) {
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	status, err := s.session.Status(r.Context())
 	answer(w, status, err)
+}
+
+func (s *Server) tree(w http.ResponseWriter, r *http.Request) {
+	held, err := s.session.Holds(r.Context())
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	answer(w, itemsOf(held), nil)
 }
 
 func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
