@@ -28,9 +28,9 @@ func profileResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "kubeflow.org", Version: "v1", Resource: "profiles"}
 }
 
-// controller does what Kubeflow's Profile controller does with a profile that
-// has a namespace already: it takes it over where the namespace names the same
-// owner, and not otherwise; then the owner's rights and the quota are its own.
+// controller does what Kubeflow's Profile controller does with a profile: it
+// makes its namespace, or takes over one that names the same owner, and not
+// otherwise; then the owner's rights and the quota are its own.
 func (p *places) controller(t *testing.T, place string) {
 	t.Helper()
 	client := p.clients[place]
@@ -50,7 +50,11 @@ func (p *places) controller(t *testing.T, place string) {
 				continue
 			}
 			for e := range w.ResultChan() {
-				if o, ok := e.Object.(*unstructured.Unstructured); ok && o.GetDeletionTimestamp() == nil && e.Type != "DELETED" {
+				o, ok := e.Object.(*unstructured.Unstructured)
+				if ok && e.Type == "DELETED" && len(o.GetOwnerReferences()) > 0 { // Kubernetes itself hears late of a kind that is new
+					_ = typed.CoreV1().Namespaces().Delete(ctx, o.GetName(), metav1.DeleteOptions{})
+				}
+				if ok && o.GetDeletionTimestamp() == nil && e.Type != "DELETED" {
 					_ = retry.OnError(retry.DefaultBackoff, func(error) bool { return ctx.Err() == nil }, func() error { return reconcileProfile(ctx, typed, o) })
 				}
 			}
@@ -63,13 +67,22 @@ func (p *places) controller(t *testing.T, place string) {
 }
 
 func reconcileProfile(ctx context.Context, client kubernetes.Interface, o *unstructured.Unstructured) error {
-	ns, err := client.CoreV1().Namespaces().Get(ctx, o.GetName(), metav1.GetOptions{})
 	owner, _, _ := unstructured.NestedString(o.Object, "spec", "owner", "name")
+	yes := true
+	owned := []metav1.OwnerReference{{APIVersion: "kubeflow.org/v1", Kind: "Profile", Name: o.GetName(), UID: o.GetUID(), Controller: &yes, BlockOwnerDeletion: &yes}}
+	ns, err := client.CoreV1().Namespaces().Get(ctx, o.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) && len(o.GetOwnerReferences()) > 0 { // a smoke test's: kfdev makes those of teams
+		ns, err = client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), OwnerReferences: owned, Annotations: map[string]string{"owner": owner}},
+		}, metav1.CreateOptions{})
+	}
 	if err != nil || ns.Annotations["owner"] != owner {
 		return err
 	}
-	yes := true
-	owned := []metav1.OwnerReference{{APIVersion: "kubeflow.org/v1", Kind: "Profile", Name: o.GetName(), UID: o.GetUID(), Controller: &yes, BlockOwnerDeletion: &yes}}
+	editor := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default-editor", OwnerReferences: owned}}
+	if _, err := client.CoreV1().ServiceAccounts(o.GetName()).Create(ctx, editor, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
 	bindings := client.RbacV1().RoleBindings(o.GetName())
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "namespaceAdmin", OwnerReferences: owned, Annotations: map[string]string{"user": owner, "role": "admin"}},

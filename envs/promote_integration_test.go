@@ -29,6 +29,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/internal/progress"
+	"github.com/kfdev/kfdev/stack/smoke"
 )
 
 // places are three clusters with real API servers and controllers, whose pods
@@ -100,7 +101,7 @@ func (p *places) upDev(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, live.Ready(t.Context(), each))
 		if each.Smoke != "" {
-			_, err := e.smoke(t.Context(), each, live)
+			_, err := e.smoke(t.Context(), each, live, smoke.PullSecret{})
 			require.NoError(t, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/kfdev/kfdev/internal/kube"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/seed"
+	"github.com/kfdev/kfdev/stack/smoke"
 )
 
 // pullManager is the field manager that lends accounts the pull secret; a rule
@@ -82,10 +83,16 @@ func lend(to map[string]any, name string) bool {
 // pullSecret is the name of the Secret that the environment's nodes pull with;
 // empty where they need none.
 func (p *promotion) pullSecret() string {
+	return p.lent().Name
+}
+
+// lent is the Secret that smoke tests are lent: the original, for the component
+// under test need not have a copy.
+func (p *promotion) lent() smoke.PullSecret {
 	if s := p.file.Environments.Others[p.name].Registry.PullSecret; s != nil {
-		return s.Name
+		return smoke.PullSecret{Namespace: s.Namespace, Name: s.Name}
 	}
-	return ""
+	return smoke.PullSecret{}
 }
 
 // isPullSecret reports whether a Secret is the one that nodes pull with.

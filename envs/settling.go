@@ -195,7 +195,7 @@ func (p *promotion) smokeSite(ctx context.Context, each part) (Tested, error) {
 		each.Files, each.Dir = c.Files, c.Dir // the program that a test trains with
 	}
 	if err == nil {
-		tested.Result, err = p.smoke(ctx, each, p.live)
+		tested.Result, err = p.smoke(ctx, each, p.live, p.lent())
 	}
 	tested.OK = err == nil
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack/apply"
 	"github.com/kfdev/kfdev/stack/policy"
+	"github.com/kfdev/kfdev/stack/smoke"
 	"github.com/kfdev/kfdev/stack/smoke/suite"
 )
 
@@ -104,7 +105,7 @@ func (p *promotion) needs() ([]apply.Missing, error) {
 	if err != nil {
 		return nil, err
 	}
-	tests, err := smokeNeeds(parts)
+	tests, err := smokeNeeds(parts, p.lent())
 	if err != nil {
 		return nil, err
 	}
@@ -172,10 +173,10 @@ func secretNeeds(namespace string, change apply.Change) []apply.Missing {
 }
 
 // smokeNeeds are the rights that the smoke tests say they take.
-func smokeNeeds(parts []part) ([]apply.Missing, error) {
+func smokeNeeds(parts []part, pull smoke.PullSecret) ([]apply.Missing, error) {
 	var needs []apply.Missing
 	for _, each := range parts {
-		more, err := suite.Needs(each.Component)
+		more, err := suite.Needs(each.Component, pull)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +202,7 @@ func (p *promotion) mayVerify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tests, err := smokeNeeds(parts)
+	tests, err := smokeNeeds(parts, p.lent())
 	if err != nil {
 		return err
 	}

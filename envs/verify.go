@@ -56,7 +56,7 @@ func (e *Engine) Verify(ctx context.Context, names []string) (v Verification, er
 	defer func() { v.Took = time.Since(start) }()
 	var errs []error
 	for _, p := range parts {
-		result, err := e.smoke(ctx, p, live)
+		result, err := e.smoke(ctx, p, live, smoke.PullSecret{})
 		tested := Tested{Component: p.Name, OK: err == nil, Result: result}
 		if err != nil {
 			tested.Error = err.Error()
@@ -122,7 +122,8 @@ func (s settled) tested(names []string) ([]part, error) {
 	}), nil
 }
 
-func (e *Engine) smoke(ctx context.Context, p part, live live) (smoke.Result, error) {
+// smoke runs a part's smoke test. What it makes pulls with the Secret that is given.
+func (e *Engine) smoke(ctx context.Context, p part, live live, pull smoke.PullSecret) (smoke.Result, error) {
 	test, err := suite.Of(p.Component)
 	if err != nil {
 		return smoke.Result{}, err
@@ -131,7 +132,7 @@ func (e *Engine) smoke(ctx context.Context, p part, live live) (smoke.Result, er
 	if err != nil {
 		return smoke.Result{}, err
 	}
-	env.Component, env.Sink = p.Namespace, e.sink
+	env.Component, env.PullSecret, env.Sink = p.Namespace, pull, e.sink
 	env.Images, env.Objects = p.refs, p.rendered.Objects
 	return smoke.Run(ctx, test, env)
 }

@@ -20,8 +20,8 @@ func (e *Engine) HasEnvironment(name string) bool {
 }
 
 // VerifySite runs the smoke tests of the release that is in force in an
-// environment, compares what runs in the stack's namespaces with its lock, and
-// has the environment and its registry remember how the tests ended. It holds
+// environment, compares what runs in the stack's namespaces with its lock and
+// what may run beside it, and has the environment and its registry remember how the tests ended. It holds
 // the environment's lease meanwhile.
 func (e *Engine) VerifySite(ctx context.Context, environment string) (v Verification, err error) {
 	start := time.Now()
@@ -62,7 +62,11 @@ func (e *Engine) VerifySite(ctx context.Context, environment string) (v Verifica
 	}
 	ours := namespacesOf(p.parts)
 	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return !slices.Contains(ours, pod.Namespace) })
-	report := compare(pods, allowed(p.lock, nil))
+	may := allowed(p.lock, nil)
+	if besideErr := p.allowBeside(ctx, may); besideErr != nil {
+		return v, errors.Join(err, besideErr)
+	}
+	report := compare(pods, may)
 	v.Running = &report
 	return v, errors.Join(foreign(report, v.Lock), err)
 }

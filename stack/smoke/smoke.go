@@ -91,7 +91,9 @@ type Env struct {
 	Images map[string]images.Ref
 	// Objects are what the component is in the cluster.
 	Objects []*unstructured.Unstructured
-	Sink    progress.Sink
+	// PullSecret is lent wherever the test makes pods; see Lend.
+	PullSecret PullSecret
+	Sink       progress.Sink
 }
 
 // Image returns the image that the component calls name, as a pod names it.
@@ -151,6 +153,9 @@ func Run(ctx context.Context, test Test, env Env) (result Result, err error) {
 		err = errors.Join(err, removeNamespace(fresh, env, env.Namespace))
 		result.Took = time.Since(start)
 	}()
+	if err := env.Lend(ctx, env.Namespace); err != nil {
+		return Result{Name: test.Name()}, err
+	}
 	return run(ctx, test, env)
 }
 

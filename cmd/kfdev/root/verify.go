@@ -22,7 +22,8 @@ containers, sidecars, ephemeral containers) is held against the lock; one that i
 in it is named, and the exit code is 6.
 
 With the name of an environment, the tests of the release that is in force there
-run there, and the environment and its registry remember how they ended.
+run there, and the environment and its registry remember how they ended. Images of
+earlier releases may run there for as long as something names them.
 
 With --publish ENV the outcome is attached to the release in that environment's
 registry, for pipelines that promote there and cannot reach this machine.`,

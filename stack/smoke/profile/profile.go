@@ -113,7 +113,10 @@ func (t *team) settled(ctx context.Context) error {
 	if err == nil && ns.Annotations["owner"] != owner {
 		err = fmt.Errorf("the namespace's owner is %q, not %q", ns.Annotations["owner"], owner)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return t.env.Lend(ctx, t.name)
 }
 
 func (t *team) strangerIsRefused(ctx context.Context) error {

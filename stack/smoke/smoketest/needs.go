@@ -20,7 +20,7 @@ type Client interface {
 // it needs. Clients are those that it had, but for those that were other users.
 func Said(t *testing.T, test smoke.Test, env smoke.Env) {
 	t.Helper()
-	needs := smoke.Needs(test, env.Component)
+	needs := smoke.Needs(test, env.Component, env.PullSecret)
 	for _, each := range []any{env.Kube, env.Dynamic} {
 		client, ok := each.(Client)
 		if !ok {

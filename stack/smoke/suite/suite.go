@@ -37,7 +37,7 @@ func Of(c stack.Component) (smoke.Test, error) {
 
 // Needs are the rights that the smoke test of a component takes: none where it
 // names none. Nothing of the component's folder is needed to tell.
-func Needs(c stack.Component) ([]apply.Missing, error) {
+func Needs(c stack.Component, pull smoke.PullSecret) ([]apply.Missing, error) {
 	if c.Smoke == "" {
 		return nil, nil
 	}
@@ -45,7 +45,7 @@ func Needs(c stack.Component) ([]apply.Missing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return smoke.Needs(test, c.Namespace), nil
+	return smoke.Needs(test, c.Namespace, pull), nil
 }
 
 func named(c stack.Component) (smoke.Test, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/stack"
 	"github.com/kfdev/kfdev/stack/catalog"
+	"github.com/kfdev/kfdev/stack/smoke"
 	"github.com/kfdev/kfdev/stack/smoke/suite"
 	"github.com/kfdev/kfdev/stack/smoke/tfjob"
 )
@@ -51,16 +52,16 @@ func TestNoTest(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"tfjob", "hub", "workflow", "profile", "profiles"} {
-		needs, err := suite.Needs(stack.Component{Name: "mine", Namespace: "of-mine", Smoke: name})
+		needs, err := suite.Needs(stack.Component{Name: "mine", Namespace: "of-mine", Smoke: name}, smoke.PullSecret{})
 		require.NoError(t, err)
 		require.NotEmpty(t, needs, name)
 		for _, n := range needs {
 			require.NotEmpty(t, n.Why, "%s: %s", name, n)
 		}
 	}
-	needs, err := suite.Needs(stack.Component{Name: "mine"})
+	needs, err := suite.Needs(stack.Component{Name: "mine"}, smoke.PullSecret{})
 	require.NoError(t, err)
 	require.Empty(t, needs, "it has no test")
-	_, err = suite.Needs(stack.Component{Name: "mine", Smoke: "tfjobs"})
+	_, err = suite.Needs(stack.Component{Name: "mine", Smoke: "tfjobs"}, smoke.PullSecret{})
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 }

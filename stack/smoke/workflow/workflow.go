@@ -88,7 +88,7 @@ func (t Test) Run(ctx context.Context, env smoke.Env) (smoke.Result, error) {
 
 // allow makes the service account that the workflows' pods report with.
 func allow(ctx context.Context, env smoke.Env) error {
-	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}
+	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}, ImagePullSecrets: env.PullSecrets()}
 	if _, err := env.Kube.CoreV1().ServiceAccounts(env.Namespace).Create(ctx, sa, metav1.CreateOptions{}); err != nil {
 		return err
 	}
