@@ -205,6 +205,9 @@ func extract(t *testing.T, tree *layer.Tree, root string) {
 			require.NoError(t, err)
 			require.NoError(t, f.Close())
 			require.NoError(t, r.Close())
+		case layer.Removed:
+			require.NoError(t, os.RemoveAll(at))
+			continue
 		}
 		require.NoError(t, os.Lchown(at, e.UID, e.GID))
 		if e.Type == layer.File {

@@ -70,6 +70,8 @@ func list(tree *layer.Tree) []string {
 		case layer.Hardlink:
 			text = e.Path + " = " + e.Link
 		case layer.File:
+		case layer.Removed:
+			text = e.Path + " removed"
 		}
 		if e.UID != 0 || e.GID != 0 {
 			text += fmt.Sprintf(" %d:%d", e.UID, e.GID)

@@ -141,6 +141,8 @@ func TestTreeIsWhatNpmLaysOut(t *testing.T) {
 			got = append(got, e.Path+" -> "+e.Link)
 		case layer.File, layer.Hardlink:
 			got = append(got, fmt.Sprintf("%s %o", e.Path, e.Mode))
+		case layer.Removed:
+			got = append(got, e.Path+" removed")
 		}
 	}
 	require.Equal(t, []string{
