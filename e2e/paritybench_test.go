@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,18 +21,7 @@ func TestParityBench(t *testing.T) {
 	b.run(t, 0, "init", b.project, "--origin", "source")
 	b.run(t, 0, "lock")
 	b.run(t, 0, "up")
-	staging := newPlace(t, b, "staging")
-	file := filepath.Join(b.project, "kfdev.yaml")
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	head, _, _ := strings.Cut(string(text), "\nsync:\n")
-	require.NoError(t, os.WriteFile(file, []byte(head+`
-environments:
-  staging:
-    cluster: {context: staging}
-    registry: {push: "`+staging.push+`", pull: "`+staging.pull+`"}
-    after: [dev]
-`), 0o600))
+	toStaging(t, b)
 	b.run(t, 0, "up")
 	b.run(t, 0, "verify")
 	f := &figures{}

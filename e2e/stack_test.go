@@ -68,6 +68,7 @@ func TestStack(t *testing.T) {
 		{"verify", testVerify},
 		{"sync", testSync},
 		{"what is not in the lock is named", testForeign},
+		{"core goes to staging", testCorePromoted},
 		{"down and up keep everything", testDownUp},
 		{"a kill while a component is applied", testKillWhileApplying},
 		{"a component that left the project is removed", testRemoval},
