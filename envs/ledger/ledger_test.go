@@ -179,9 +179,9 @@ func TestProfilesAreOrphanedAndNotForgotten(t *testing.T) {
 	l.SetProfiles([]Profile{{Name: "ana", UID: "1"}}, at(2))
 	require.Equal(t, []Profile{{Name: "ana", UID: "1"}, {Name: "ben", Orphaned: at(1)}}, l.Profiles)
 	l.SetProfiles([]Profile{{Name: "ana", UID: "1"}, {Name: "ben", UID: "2"}}, at(3))
-	require.Equal(t, []Profile{{Name: "ana"}, {Name: "ben"}}, l.Profiles)
+	require.Equal(t, []Profile{{Name: "ana", UID: "1"}, {Name: "ben", UID: "2"}}, l.Profiles)
 	l.ForgetProfile("ben")
-	require.Equal(t, []Profile{{Name: "ana"}}, l.Profiles)
+	require.Equal(t, []Profile{{Name: "ana", UID: "1"}}, l.Profiles)
 }
 
 func TestReasonsAreCut(t *testing.T) {
