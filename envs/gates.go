@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kfdev/kfdev/envs/drift"
 	"github.com/kfdev/kfdev/envs/ledger"
 	"github.com/kfdev/kfdev/envs/project"
@@ -18,25 +20,30 @@ import (
 
 // gates refuses a promotion whose ground is not firm: all reasons in one.
 func (p *promotion) gates(ctx context.Context) error {
-	var closed []error
+	var stale, failed error
+	env, _ := p.Environment(p.name)
+	notYet := make([]error, len(env.After))
+	var group errgroup.Group
 	if p.options.Release == "" {
-		stale, err := p.lockGate(ctx)
-		if err != nil {
-			return err
-		}
-		if stale != nil {
-			closed = append(closed, stale)
-		}
+		group.Go(func() error { stale, failed = p.lockGate(ctx); return nil })
 	}
+	for i, before := range env.After {
+		group.Go(func() error {
+			if err := p.passedIn(ctx, before); err != nil {
+				notYet[i] = fmt.Errorf("%s: %w", before, err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	if failed != nil {
+		return failed
+	}
+	closed := []error{stale}
 	for _, e := range p.expired(time.Now()) {
 		closed = append(closed, e.reason())
 	}
-	env, _ := p.Environment(p.name)
-	for _, before := range env.After {
-		if err := p.passedIn(ctx, before); err != nil {
-			closed = append(closed, fmt.Errorf("%s: %w", before, err))
-		}
-	}
+	closed = slices.DeleteFunc(append(closed, notYet...), func(err error) bool { return err == nil })
 	if len(closed) == 0 {
 		return nil
 	}

@@ -295,6 +295,13 @@ func (p *promotion) applySets(ctx context.Context, lease *ledger.Lease, result *
 }
 
 func (p *promotion) applyPart(ctx context.Context, lease *ledger.Lease, each part) (apply.ChangeSet, error) {
+	if changes, ok := p.idly(each.Name); ok {
+		return changes, p.live.Ready(ctx, each)
+	}
+	return p.carryPart(ctx, lease, each)
+}
+
+func (p *promotion) carryPart(ctx context.Context, lease *ledger.Lease, each part) (apply.ChangeSet, error) {
 	if err := lease.Fence(ctx); err != nil {
 		return nil, err
 	}

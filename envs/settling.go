@@ -38,7 +38,7 @@ func (p *promotion) narrow(ctx context.Context, lease *ledger.Lease) error {
 	}
 	p.parts[0] = narrowed
 	delete(p.planned, policySet) // it was for while both releases are there
-	if _, err := p.applyPart(ctx, lease, narrowed); err != nil {
+	if _, err := p.carryPart(ctx, lease, narrowed); err != nil {
 		return err
 	}
 	_, err = lease.Update(ctx, func(l *ledger.Ledger) error {

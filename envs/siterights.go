@@ -15,6 +15,7 @@ type foresight struct {
 	plans []apply.Planned
 	epoch int64 // of the ledger then
 	whole bool  // all could be seen, and all rights are there
+	seeds bool  // certificates, or Secrets of random values, are to be made
 }
 
 // foresaw reports whether what was seen before the lease was taken is good still:
@@ -44,13 +45,28 @@ func (p *promotion) permitted(ctx context.Context, now ledger.Ledger) error {
 		}
 		plans = found
 	}
+	p.ahead.plans = plans
 	sets := make([]apply.Proposal, len(plans))
-	p.idle = now.InForce != nil && now.InForce.Release == p.digest() && now.Complete != nil && now.Complete.Release == p.digest() && !now.Underway && now.Failed == ""
+	p.idle = now.Settled(p.digest()) && !p.ahead.seeds
 	for i, each := range plans {
 		sets[i] = each.Proposal
 		p.idle = p.idle && !each.Proposal.Changed()
 	}
 	return p.refused(sets...)
+}
+
+// idly is what becomes of a set where there is nothing to apply: what was just
+// seen under the lease, or before it while nobody else held it.
+func (p *promotion) idly(set string) (apply.ChangeSet, bool) {
+	at := slices.IndexFunc(p.ahead.plans, func(each apply.Planned) bool { return each.Set.Name == set })
+	if !p.idle || at < 0 {
+		return nil, false
+	}
+	changes := apply.ChangeSet{}
+	for _, o := range p.ahead.plans[at].Proposal.Objects {
+		changes = append(changes, apply.Entry{Object: o.Object, Change: o.Change, Reason: o.Reason})
+	}
+	return changes, true
 }
 
 // refused is a fault of kind Gate where a set can't be carried out: the server
@@ -79,6 +95,7 @@ func (p *promotion) foreseen(ctx context.Context) (plans []apply.Planned, needs 
 	if err != nil {
 		return nil, nil, err
 	}
+	p.ahead.seeds = slices.ContainsFunc(seeded, apply.ChangeSet.Changed)
 	for _, changes := range seeded {
 		for _, change := range changes {
 			needs = append(needs, secretNeeds(change.Object.Namespace, change.Change)...)

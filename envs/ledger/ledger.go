@@ -220,6 +220,12 @@ func (l *Ledger) remember(p Promotion) {
 	l.History = l.History[:min(len(l.History), maxHistory)]
 }
 
+// Settled reports whether a release is in force and complete, and nothing came
+// after it.
+func (l *Ledger) Settled(release string) bool {
+	return l.InForce != nil && l.InForce.Release == release && l.Complete != nil && l.Complete.Release == release && !l.Underway && l.Failed == ""
+}
+
 // SetProfiles writes down which profiles the release has. Those that it has no
 // more are orphaned since now, and none is forgotten.
 func (l *Ledger) SetProfiles(has []Profile, now time.Time) {

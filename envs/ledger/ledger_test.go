@@ -161,6 +161,24 @@ func TestAnAttemptIsResumedOnlyForTheSameRelease(t *testing.T) {
 	require.False(t, l.Verified.Passed())
 }
 
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	var l Ledger
+	step := func(do func(), is bool) {
+		t.Helper()
+		do()
+		require.Equal(t, is, l.Settled(digest(1)))
+	}
+	step(func() { l.Begin(entry(1, 0)) }, false)
+	step(func() { l.Enforce(at(1)) }, false)
+	step(func() { l.Finish(at(2)) }, true)
+	step(func() { l.Begin(entry(1, 3)) }, false)
+	step(func() { l.Fail(digest(1), "a test failed", at(4)) }, false)
+	step(func() { l.Begin(entry(1, 5)); l.Finish(at(6)) }, true)
+	step(func() { l.Begin(entry(2, 7)); l.Enforce(at(8)); l.Finish(at(9)) }, false)
+	require.True(t, l.Settled(digest(2)))
+}
+
 func TestALedgerIsOfOneProject(t *testing.T) {
 	t.Parallel()
 	var l Ledger
