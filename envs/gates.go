@@ -25,7 +25,7 @@ func (p *promotion) gates(ctx context.Context) error {
 	notYet := make([]error, len(env.After))
 	var group errgroup.Group
 	if p.options.Release == "" {
-		group.Go(func() error { stale, failed = p.lockGate(ctx); return nil })
+		group.Go(func() error { stale, failed = p.lockChecked(); return nil })
 	}
 	for i, before := range env.After {
 		group.Go(func() error {
@@ -49,6 +49,21 @@ func (p *promotion) gates(ctx context.Context) error {
 	}
 	return &fault.Error{Op: "promoting to", Subject: p.name, Kind: fault.Gate, Err: errors.Join(closed...),
 		Hint: fmt.Sprintf("%s comes after %s: there this very release must be in force, verified and without drift", p.name, strings.Join(env.After, " and "))}
+}
+
+// checkLock begins to hold the lock against the project, and returns what waits
+// for the outcome: nothing else has to wait for it.
+func (e *Engine) checkLock(ctx context.Context) func() (closed, failed error) {
+	var closed, failed error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		closed, failed = e.lockGate(ctx)
+	}()
+	return func() (error, error) {
+		<-done
+		return closed, failed
+	}
 }
 
 // lockGate says that the lock is not the project's; failed, that this could not

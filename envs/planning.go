@@ -149,8 +149,10 @@ type promotion struct {
 	handing []part                // those of which others have taken objects over
 	ahead   foresight             // before the lease was taken
 	idle    bool                  // there is nothing to apply
-	writes  bool                  // it is more than a look
-	begun   bool                  // it is written down that it is under way
+
+	lockChecked func() (closed, failed error) // where the release is the project's own
+	writes      bool                          // it is more than a look
+	begun       bool                          // it is written down that it is under way
 }
 
 // plan is what promoting would do, and what of it the server would refuse.

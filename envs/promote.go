@@ -69,14 +69,14 @@ func (r *Promoted) took(name string, since time.Time) {
 // was cut off.
 func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptions) (result Promoted, err error) {
 	start := time.Now()
-	if o.Plan != nil {
-		if o.Plan.Environment != environment {
-			return result, planFor(o.Plan, "the environment is "+environment)
-		}
-		o.Release = ""
-		if o.Plan.Named {
-			o.Release = o.Plan.Release
-		}
+	if err := o.take(environment); err != nil {
+		return result, err
+	}
+	var lockChecked func() (closed, failed error)
+	if o.Release == "" {
+		checking, cancel := context.WithCancel(ctx)
+		lockChecked = e.checkLock(checking)
+		defer func() { cancel(); _, _ = lockChecked() }() // it is over when this is
 	}
 	m, err := e.promotable(ctx, environment, o.Release)
 	if err != nil {
@@ -90,7 +90,7 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 		return result, err
 	}
 	defer s.close()
-	p := &promotion{Engine: e, site: s, made: m, options: o, writes: true}
+	p := &promotion{Engine: e, site: s, made: m, options: o, writes: true, lockChecked: lockChecked}
 	if err := p.ours(ctx); err != nil {
 		return result, err
 	}
@@ -118,6 +118,21 @@ func (e *Engine) Promote(ctx context.Context, environment string, o PromoteOptio
 		err = errors.Join(err, noted)
 	}
 	return result, err
+}
+
+// take takes from a plan which release is meant.
+func (o *PromoteOptions) take(environment string) error {
+	switch {
+	case o.Plan == nil:
+		return nil
+	case o.Plan.Environment != environment:
+		return planFor(o.Plan, "the environment is "+environment)
+	}
+	o.Release = ""
+	if o.Plan.Named {
+		o.Release = o.Plan.Release
+	}
+	return nil
 }
 
 // promotable is the release that is to be promoted. One of the project's own

@@ -7,6 +7,7 @@ package debian
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/kfdev/kfdev/images/source"
 	"github.com/kfdev/kfdev/images/source/debian/apt"
 	"github.com/kfdev/kfdev/images/source/debian/deb"
+	"github.com/kfdev/kfdev/internal/atomicfile"
 	"github.com/kfdev/kfdev/internal/fault"
 	"github.com/kfdev/kfdev/internal/progress"
 )
@@ -225,7 +227,13 @@ func (m *Maker) controls(ctx context.Context, spec source.LayerSpec, inputs []re
 	return stanzas, nil
 }
 
+// control returns a package's control stanza. What was read once is kept beside
+// by the package's hash: unpacking it is most of what checking a lock costs.
 func (m *Maker) control(ctx context.Context, in recipe.Input) (deb.Stanza, error) {
+	at := filepath.Join(m.dir, "controls", strings.TrimPrefix(in.Hash, "sha256:")+".json")
+	if stanza, ok := keptControl(at, in); ok {
+		return stanza, nil
+	}
 	r, err := m.store.Open(ctx, in.Hash)
 	if err != nil {
 		return nil, err
@@ -235,7 +243,21 @@ func (m *Maker) control(ctx context.Context, in recipe.Input) (deb.Stanza, error
 	if err != nil {
 		return nil, &fault.Error{Op: "reading Debian package", Subject: in.File, Err: err}
 	}
+	if data, err := json.Marshal(stanza); err == nil && os.MkdirAll(filepath.Dir(at), 0o755) == nil {
+		_ = atomicfile.Write(at, data, 0o644) // it is read again the next time
+	}
 	return stanza, nil
+}
+
+// keptControl is what was kept of an input's control file; false where nothing
+// usable was.
+func keptControl(at string, in recipe.Input) (deb.Stanza, bool) {
+	data, err := os.ReadFile(at)
+	var stanza deb.Stanza
+	if err != nil || json.Unmarshal(data, &stanza) != nil {
+		return nil, false
+	}
+	return stanza, stanza.Get("Package") == in.Name && stanza.Get("Version") == in.Version && stanza.Get("Architecture") != ""
 }
 
 func find(versions []apt.Package, in recipe.Input) (apt.Package, bool) {
