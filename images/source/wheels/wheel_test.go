@@ -143,6 +143,8 @@ func listing(tree *layer.Tree) []string {
 			out = append(out, name+" -> "+e.Link)
 		case layer.File, layer.Hardlink:
 			out = append(out, fmt.Sprintf("%s %o", name, e.Mode))
+		case layer.Removed:
+			out = append(out, name+" removed")
 		}
 	}
 	return out
