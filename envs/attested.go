@@ -3,6 +3,7 @@ package envs
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -139,4 +140,10 @@ func (e *Engine) PublishVerification(ctx context.Context, environment string) er
 		return err
 	}
 	return m.attach(ctx, r, attestation(project.DevName, dev.identity.UID, *l.Verified))
+}
+
+func sameJSON(a, b any) bool {
+	one, errOne := json.Marshal(a)
+	two, errTwo := json.Marshal(b)
+	return errOne == nil && errTwo == nil && string(one) == string(two)
 }

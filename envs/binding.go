@@ -2,7 +2,6 @@ package envs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -81,12 +80,6 @@ func differing(planned, now apply.Proposal) []error {
 		all = append(all, fmt.Errorf("%s: the plan does not have it", o))
 	}
 	return all
-}
-
-func sameJSON(a, b any) bool {
-	one, errOne := json.Marshal(a)
-	two, errTwo := json.Marshal(b)
-	return errOne == nil && errTwo == nil && string(one) == string(two)
 }
 
 // holders names the fields that conflict and who holds them.

@@ -31,7 +31,8 @@ func (p *promotion) checked(ctx context.Context) error {
 
 // mayBegin asks for every right that the promotion takes before anything at all
 // is written, the lease that it will hold among it: its own, and those of its
-// sets as they are now. Once it holds the lease, those are asked for again.
+// sets as they are now. Those are asked for again where another promotion ended
+// before the lease was taken.
 func (p *promotion) mayBegin(ctx context.Context) error {
 	needs, err := p.needs()
 	if err != nil {
